@@ -1,0 +1,93 @@
+"""What an edge must know of campaigns and accounts to answer a link or a postback: the routing table's rows.
+
+Written by the management side (one Redis hash field per campaign or account), read by every edge.
+"""
+
+from dataclasses import asdict, dataclass, field
+from decimal import Decimal
+from typing import Any, Self
+
+import orjson
+
+REDIS_CAMPAIGNS = "milepost:campaigns"
+"""Hash: campaign id → CampaignRow."""
+REDIS_ACCOUNTS = "milepost:accounts"
+"""Hash: account id → AccountRow."""
+REDIS_SALTS = "milepost:salts"
+"""Hash: UTC day YYYY-MM-DD → 64 hex digits."""
+REDIS_VERSION = "milepost:version"
+"""The routing_version that the hashes above are complete for; absent = never filled."""
+REDIS_EDGES = "milepost:edges"
+"""Hash: edge worker's stream id → JSON {version, at (ms)}, written after a table was taken into use."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccountRow:
+    """`status` is active or suspended; `version` is the routing_version of its last change."""
+
+    id: int
+    version: int
+    status: str = "active"
+    fallback_url: str | None = None
+    currency: str = "USD"
+
+    @classmethod
+    def from_json(cls, raw: bytes) -> Self:
+        return cls(**_known(cls, orjson.loads(raw)))
+
+    def to_json(self) -> bytes:
+        return orjson.dumps(self)
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignRow:
+    """One campaign. Amounts are decimal text; `click_cost` is in nano-units (shared.money).
+
+    `status` is active, paused, inactive or deleted; a deleted one answers postbacks only.
+    """
+
+    id: int
+    uuid: str
+    account_id: int
+    version: int
+    name: str
+    status: str = "active"
+    destination_url: str | None = None
+    fallback_url: str | None = None
+    bot_action: str = "pass"
+    cost_model: str | None = None
+    cost_value: str | None = None
+    click_cost: int = 0
+    cost_param: str | None = None
+    max_click_cost: str = "100"
+    click_id_param: str | None = None
+    sub_params: dict[str, str] = field(default_factory=dict)
+    attribution_window_hours: int = 720
+    default_payout: str | None = None
+    max_payout: str | None = None
+    duplicate_mode: str = "ignore"
+    postback_security: str = "open"
+    postback_tokens: tuple[str, ...] = ()
+    allowed_ips: tuple[str, ...] = ()
+
+    @classmethod
+    def from_json(cls, raw: bytes) -> Self:
+        values = _known(cls, orjson.loads(raw))
+        for name in ("postback_tokens", "allowed_ips"):
+            values[name] = tuple(values.get(name, ()))
+        return cls(**values)
+
+    def to_json(self) -> bytes:
+        return orjson.dumps(asdict(self))
+
+    def payout_limit(self) -> Decimal:
+        """Above it an open call is held: `max_payout`, else 10 × the default payout, else 1,000 (X2)."""
+        if self.max_payout is not None:
+            return Decimal(self.max_payout)
+        return Decimal(self.default_payout) * 10 if self.default_payout is not None else Decimal(1000)
+
+
+def _known(cls: type, values: dict[str, Any]) -> dict[str, Any]:
+    """Drop fields of a later version, so that an older edge keeps serving during an upgrade."""
+    names = cls.__dataclass_fields__  # type: ignore[attr-defined]
+    return {name: value for name, value in values.items() if name in names}
