@@ -20,6 +20,9 @@ REDIS_VERSION = "milepost:version"
 REDIS_EDGES = "milepost:edges"
 """Hash: edge worker's stream id → JSON {version, at (ms)}, written after a table was taken into use."""
 
+MAX_CLICK_COST = "100"
+"""Largest `cost=` that a link may carry where the campaign sets no other limit (X11)."""
+
 
 @dataclass(frozen=True, slots=True)
 class AccountRow:
@@ -59,7 +62,7 @@ class CampaignRow:
     cost_value: str | None = None
     click_cost: int = 0
     cost_param: str | None = None
-    max_click_cost: str = "100"
+    max_click_cost: str = MAX_CLICK_COST
     click_id_param: str | None = None
     sub_params: dict[str, str] = field(default_factory=dict)
     attribution_window_hours: int = 720

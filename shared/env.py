@@ -187,7 +187,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("IP_STORAGE", "truncated", "truncated (/24, /48), full or none", _choice("truncated", "full", "none")),
     Setting("DATABASE_URL", "", "own Postgres, as its owner; default: embedded", _url("postgres", "postgresql")),
     Setting("REDIS_URL", "", "own Redis or Valkey; default: embedded", _url("redis", "rediss")),
-    Setting("KAFKA_BOOTSTRAP", "", "journal to Kafka to ingest instead of journal to ingest", _text),
+    Setting("KAFKA_BOOTSTRAP", "", "journal to Kafka to ingest (refused by this version)", _text),
     Setting("SECRET_KEYS", "", "key ring, newest first; default: generated into the data dir", _text),
     Setting("OWNER_EMAIL", "", "first owner's e-mail; default owner@localhost.localdomain", _email),
     Setting("OWNER_PASSWORD", "", "first owner's password; default: generated", _password),
@@ -238,6 +238,8 @@ def _contradictions(values: Mapping[str, Any]) -> list[str]:
         if port in ports:
             problems.append(f"{PREFIX}{name.upper()}: {port} is already taken by {PREFIX}{ports[port].upper()}")
         ports.setdefault(port, name)
+    if values.get("kafka_bootstrap"):
+        problems.append(f"{PREFIX}KAFKA_BOOTSTRAP: this version reads the journal directly and ships nothing to Kafka")
     return problems
 
 

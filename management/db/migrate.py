@@ -49,7 +49,7 @@ def migrations() -> tuple[Migration, ...]:
 
 
 async def migrate(owner_url: str, ring: KeyRing) -> list[str]:
-    """Apply what is missing; returns the names applied. Raises MigrationError, OSError, asyncpg.PostgresError."""
+    """Apply what is missing; returns the names applied. Raises MigrationError, or what db.pool.UNREACHABLE lists."""
     connection = await connect(owner_url, application="milepost migrate")
     try:
         if connection.get_server_version().major < MINIMUM_SERVER:
@@ -58,6 +58,8 @@ async def migrate(owner_url: str, ring: KeyRing) -> list[str]:
         await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
         await _make_roles(connection, ring)
         return await _apply(connection)
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise MigrationError(f"the role of MILEPOST_DATABASE_URL may not do it: {error}") from error
     finally:
         await connection.close()
 

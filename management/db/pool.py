@@ -24,13 +24,28 @@ if TYPE_CHECKING:
 
     Pool = asyncpg.Pool[asyncpg.Record]
     Connection = PoolConnectionProxy[asyncpg.Record]
+    SoleConnection = asyncpg.Connection[asyncpg.Record]
 else:
-    Pool = Connection = object
+    Pool = Connection = SoleConnection = object
 
 Reading = NewType("Reading", Connection)
 """A connection in a read-only transaction of one account."""
 Writing = NewType("Writing", Connection)
 """A connection in a read-write transaction of one account."""
+
+UNREACHABLE = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+)
+"""What a Postgres that is away, starting, stopping or full raises: the call may come again later."""
 
 _SERVER_SETTINGS = {
     # Partitions are pruned by the actual day: a generic plan would open them all.

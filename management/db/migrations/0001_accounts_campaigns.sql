@@ -77,7 +77,9 @@ CREATE TABLE salts (
 GRANT SELECT, INSERT, UPDATE ON accounts, users, campaigns TO milepost_app;
 GRANT USAGE ON SEQUENCE accounts_id_seq TO milepost_app;
 GRANT SELECT, UPDATE ON routing_version TO milepost_app;
-GRANT SELECT ON accounts, users, campaigns, routing_version TO milepost_ingest;
+GRANT SELECT ON accounts, users, campaigns TO milepost_ingest;
+-- jobs raises the version when it adds a day's salt
+GRANT SELECT, UPDATE ON routing_version TO milepost_ingest;
 GRANT SELECT, INSERT, DELETE ON salts TO milepost_ingest;
 
 ALTER TABLE accounts ENABLE ROW LEVEL SECURITY;

@@ -1,0 +1,50 @@
+# Each target works as the first command typed in a fresh clone; it installs what it needs.
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: help install up test check check-extras format bench mutants lock clean
+
+help:  ## show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+install: $(STAMP)  ## make .venv with everything in it
+
+$(STAMP): pyproject.toml requirements.lock deploy/install
+	@PYTHON=$(PYTHON) sh deploy/install
+	@touch $@
+
+up: install  ## run milepost on this machine
+	@exec $(BIN)/milepost up
+
+test: install  ## run all tests, against real servers
+	@sh deploy/test-tools
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests
+
+check: install  ## format, lint, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+check-extras:  ## each service imports with its own extra alone
+	@PYTHON=$(PYTHON) sh deploy/check-extras
+
+format: install  ## bring the sources into shape
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: install  ## print every figure of benchmarks/README.md beside its peer
+	$(BIN)/python -m benchmarks
+
+mutants: install  ## take each mechanism out and watch the kill test fail
+	$(BIN)/python -m tests.faults.mutants
+
+lock: install  ## write requirements.lock anew from pyproject.toml
+	$(BIN)/python -m pip install --quiet --upgrade --target .boot uv
+	.boot/bin/uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url \
+	    --all-extras --upgrade -o requirements.lock pyproject.toml
+
+clean:  ## forget the installation (not the data)
+	rm -rf .venv .boot

@@ -1,0 +1,77 @@
+"""What would break the promise that every answered click is counted: settings of Postgres, and the data directory."""
+
+import os
+from pathlib import Path
+
+from management.db.pool import UNREACHABLE, connect
+from shared.data_dir import DataDir
+from shared.env import Settings
+
+_VOLATILE = {"tmpfs": "is lost with the machine's memory", "ramfs": "is lost with the machine's memory"}
+_UNSURE = {
+    "overlay": "belongs to a container and goes with it",
+    "nfs": "does not promise that synced data are kept",
+    "nfs4": "does not promise that synced data are kept",
+}
+
+
+async def findings(settings: Settings) -> list[str]:
+    """One sentence for each thing that should be changed; empty when all is well."""
+    found = _data_directory(settings)
+    if settings.durability == "os":
+        found.append("MILEPOST_DURABILITY=os: answered clicks survive a killed process, but not a power cut")
+    url = settings.database_url or _embedded_url(settings)
+    if url is not None:
+        found += await _postgres(url)
+    return found
+
+
+def _data_directory(settings: Settings) -> list[str]:
+    path = settings.data_dir
+    while not path.exists():
+        path = path.parent
+    kind = file_system(path)
+    reason = _VOLATILE.get(kind) or _UNSURE.get(kind)
+    return [f"MILEPOST_DATA_DIR: {settings.data_dir} is on {kind}, which {reason}"] if reason else []
+
+
+def file_system(path: Path) -> str:
+    """The type of the file system that holds `path`, as the kernel names it; "unknown" where it does not say."""
+    wanted = os.path.realpath(path)
+    best, kind = "", "unknown"
+    for line in Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines():
+        _, point, name, *_ = line.split(" ")
+        inside = wanted == point or wanted.startswith(point.rstrip("/") + "/")
+        if inside and len(point) >= len(best):
+            best, kind = point, name
+    return kind
+
+
+def _embedded_url(settings: Settings) -> str | None:
+    """Where a running `milepost up` says its Postgres is."""
+    import orjson
+
+    try:
+        url: str = orjson.loads(DataDir.at(settings.data_dir).endpoints.read_bytes())["database_url"]
+    except FileNotFoundError:
+        return None
+    return url
+
+
+async def _postgres(url: str) -> list[str]:
+    try:
+        connection = await connect(url, application="milepost doctor")
+    except UNREACHABLE as error:
+        return [f"MILEPOST_DATABASE_URL: Postgres does not answer: {error}"]
+    try:
+        values = {
+            name: await connection.fetchval("SELECT current_setting($1)", name)
+            for name in ("fsync", "synchronous_commit", "full_page_writes")
+        }
+    finally:
+        await connection.close()
+    return [
+        f"Postgres: {name} is off, so a crash can lose what was counted; turn it on"
+        for name, value in values.items()
+        if value == "off"
+    ]

@@ -1,0 +1,27 @@
+-- name: routing_version
+SELECT version FROM routing_version;
+
+-- name: raise_routing_version
+UPDATE routing_version SET version = version + 1 RETURNING version;
+
+-- name: campaigns_for_edges
+-- Every campaign that an edge must know: a deleted one answers postbacks until its attribution window ends.
+SELECT * FROM campaigns
+WHERE deleted_at IS NULL OR deleted_at > now() - make_interval(hours => attribution_window_hours)
+ORDER BY id;
+
+-- name: accounts_for_edges
+SELECT id, routing_version, status, fallback_url, currency FROM accounts ORDER BY id;
+
+-- name: salts
+SELECT day, salt FROM salts ORDER BY day;
+
+-- name: add_salt
+INSERT INTO salts (day, salt) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING day;
+
+-- name: forget_salts
+-- A salt serves its own day and, for clicks after midnight, the day after.
+DELETE FROM salts WHERE day < $1 RETURNING day;
+
+-- name: ensure_click_day
+SELECT ensure_click_day($1);

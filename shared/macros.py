@@ -1,0 +1,149 @@
+"""Destination URLs with macros: judged once when saved, cut once when loaded, filled in per click.
+
+A macro is `{name}`. It may stand only behind the first `/`, `?` or `#` that follows the authority, and every value is
+percent-encoded for its slot, so that no value changes scheme, host, port, path or another parameter (security X1).
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import quote
+
+CLICK_MACROS: Final = frozenset(
+    (
+        "clickid", "click_id", "campaign_id", "campaign_uuid", "campaign_name", "sub_id", "external_id",
+        "country", "region", "city", "isp", "asn", "device", "os", "os_version", "browser", "browser_version",
+        "language", "referrer_domain", "cost", "timestamp", "random",
+        "gclid", "wbraid", "gbraid", "fbclid", "ttclid", "msclkid",
+        *(f"sub{number}" for number in range(1, 21)),
+    )
+)  # fmt: skip
+"""Macros with a fixed name. `sub_id` is `sub1`; `timestamp` is in whole seconds since 1970."""
+
+_FAMILY = re.compile(r"utm_[a-z0-9_]{1,40}|param:[A-Za-z0-9_.~-]{1,64}")
+"""Beside the fixed names: any `utm_…`, and `param:x` for the parameter x of the tracking link, whatever its name."""
+
+MAX_URL = 4096
+
+_SCHEME = re.compile(r"https?://", re.IGNORECASE)
+_UNFIT = re.compile(r"[\x00-\x20\x7f\\]")
+_AUTHORITY_END = re.compile(r"[/?#]")
+_MACRO = re.compile(r"\{([^{}]*)\}")
+_KEPT_ESCAPE = re.compile(r"%25((?:[01][0-9A-F]|7F|[89A-F][0-9A-F]))", re.IGNORECASE)
+_UNRESERVED = re.compile(r"[A-Za-z0-9_.~-]*").fullmatch
+_DOT_SEGMENTS = frozenset((".", ".."))
+
+
+class MacroError(ValueError):
+    """The URL cannot be a destination; the text is one sentence for the person who wrote it."""
+
+
+def is_macro(name: str) -> bool:
+    """Whether `{name}` stands for something."""
+    return name in CLICK_MACROS or _FAMILY.fullmatch(name) is not None
+
+
+def check_url(url: str) -> None:
+    """Raise MacroError for the first thing that makes `url` unfit as a destination.
+
+    Covers the macros and the plain shape; whether a browser can read the URL is the WHATWG parser's judgement, which
+    whoever saves a URL adds.
+    """
+    if len(url) > MAX_URL:
+        raise MacroError(f"The URL is longer than {MAX_URL} characters")
+    if _UNFIT.search(url):
+        raise MacroError("The URL contains a blank, a control character or a backslash; write %20 or %5C instead")
+    scheme = _SCHEME.match(url)
+    if scheme is None:
+        raise MacroError("The URL must begin with http:// or https://")
+    end = _AUTHORITY_END.search(url, scheme.end())
+    authority = url[scheme.end() : end.start() if end else len(url)]
+    if "{" in authority or "}" in authority:
+        raise MacroError("A macro may stand only after the first /, ? or # that follows the host")
+    if not authority or "@" in authority:
+        raise MacroError("The URL must name a host, without user name or password")
+    if not authority.isascii():
+        raise MacroError("The host must be written in its ASCII form (xn--…)")
+    rest = url[scheme.end() + len(authority) :]
+    for name in _MACRO.findall(rest):
+        if not is_macro(name):
+            raise MacroError(f"The macro {{{name}}} is not known; for a parameter of the link write {{param:name}}")
+    if re.search(r"[{}]", _MACRO.sub("", rest)):
+        raise MacroError("The URL has a brace that belongs to no macro; write %7B or %7D instead")
+
+
+def encode_value(value: str) -> str:
+    """`value` percent-encoded so that it stands as itself in a path segment, a query or a fragment.
+
+    Escapes that stand for a byte which is no text (`%ff`, `%00`: parse kept them) pass as they are, because the byte
+    they stand for cannot be written otherwise; they never decode to a character with a meaning in a URL.
+    """
+    if _UNRESERVED(value):
+        return value
+    encoded = quote(value, safe="")
+    return _KEPT_ESCAPE.sub(r"%\1", encoded) if "%25" in encoded else encoded
+
+
+class UrlTemplate:
+    """A checked URL, cut at its macros. `names` are the macros it needs, each once."""
+
+    __slots__ = ("_pieces", "_plain", "names")
+
+    def __init__(self, pieces: "list[_Piece]") -> None:
+        self.names = tuple(dict.fromkeys(name for piece in pieces for name in piece.names))
+        self._pieces = tuple(pieces)
+        self._plain = pieces[0].parts[0] if len(pieces) == 1 and not self.names else None
+
+    def expand(self, values: Mapping[str, str]) -> str:
+        """The URL with `values` filled in, pure ASCII; a macro without value becomes empty."""
+        if self._plain is not None:
+            return self._plain
+        return "".join([piece.expand(values) for piece in self._pieces])
+
+
+class _Piece:
+    """A run of the URL: literals at even places, macro names at odd ones. A `segment` is one whole path segment."""
+
+    __slots__ = ("names", "parts", "segment")
+
+    def __init__(self, text: str, *, segment: bool) -> None:
+        parts = _MACRO.split(text)
+        parts[::2] = [quote(literal, safe="!#$%&'()*+,/:;=?@[]~|^`\"<>") for literal in parts[::2]]
+        self.parts = tuple(parts)
+        self.names = self.parts[1::2]
+        self.segment = segment
+
+    def expand(self, values: Mapping[str, str]) -> str:
+        parts = list(self.parts)
+        for place in range(1, len(parts), 2):
+            value = values.get(parts[place])
+            parts[place] = encode_value(value) if value else ""
+        text = "".join(parts)
+        # WHATWG resolves `.`, `..` and their %2e spellings, which would change the number of segments.
+        if self.segment and len(text) <= 6 and text.lower().replace("%2e", ".") in _DOT_SEGMENTS:
+            return "_"
+        return text
+
+
+def compile_url(url: str) -> UrlTemplate:
+    """Cut `url` at its macros, once, when it is loaded. Raises MacroError as `check_url` does."""
+    check_url(url)
+    cut = _cut_query(url)
+    path, rest = url[:cut], url[cut:]
+    pieces: list[_Piece] = []
+    literal = ""
+    for place, segment in enumerate(path.split("/")):
+        slash = "/" if place else ""
+        if "{" in segment:
+            pieces.append(_Piece(literal + slash, segment=False))
+            pieces.append(_Piece(segment, segment=True))
+            literal = ""
+        else:
+            literal += slash + segment
+    pieces.append(_Piece(literal + rest, segment=False))
+    return UrlTemplate([piece for piece in pieces if piece.parts != ("",)])
+
+
+def _cut_query(url: str) -> int:
+    found = re.search(r"[?#]", url)
+    return found.start() if found else len(url)
