@@ -70,9 +70,10 @@ def up() -> None:
     The first start makes the owner and prints the login once. Ctrl-C stops in order and loses nothing.
     """
     from management.accounts.owner import first_start
+    from management.doctor import findings
     from management.embedded import supervisor
 
-    sys.exit(supervisor.run(_settings(), first_start=first_start))
+    sys.exit(supervisor.run(_settings(), first_start=first_start, findings=findings))
 
 
 @app.command()

@@ -3,9 +3,9 @@
 import os
 from pathlib import Path
 
+from management.accounts.owner import owner_database
 from management.db.pool import UNREACHABLE, connect
-from shared.data_dir import DataDir
-from shared.env import Settings
+from shared.env import Settings, SettingsError
 
 _VOLATILE = {"tmpfs": "is lost with the machine's memory", "ramfs": "is lost with the machine's memory"}
 _UNSURE = {
@@ -20,10 +20,11 @@ async def findings(settings: Settings) -> list[str]:
     found = _data_directory(settings)
     if settings.durability == "os":
         found.append("MILEPOST_DURABILITY=os: answered clicks survive a killed process, but not a power cut")
-    url = settings.database_url or _embedded_url(settings)
-    if url is not None:
-        found += await _postgres(url)
-    return found
+    try:
+        url = owner_database(settings)
+    except SettingsError:
+        return found  # no server to look at yet; `milepost up` brings its own, set up safely
+    return found + await _postgres(url)
 
 
 def _data_directory(settings: Settings) -> list[str]:
@@ -45,17 +46,6 @@ def file_system(path: Path) -> str:
         if inside and len(point) >= len(best):
             best, kind = point, name
     return kind
-
-
-def _embedded_url(settings: Settings) -> str | None:
-    """Where a running `milepost up` says its Postgres is."""
-    import orjson
-
-    try:
-        url: str = orjson.loads(DataDir.at(settings.data_dir).endpoints.read_bytes())["database_url"]
-    except FileNotFoundError:
-        return None
-    return url
 
 
 async def _postgres(url: str) -> list[str]:

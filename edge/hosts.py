@@ -1,0 +1,52 @@
+"""Which host names the edge answers to: any other is 404, whatever it asks for (security X14). Pure."""
+
+import ipaddress
+from urllib.parse import urlsplit
+
+from edge.recent import Recent
+
+_REMEMBERED = 1_024
+_LONGEST = 261
+
+
+class Hosts:
+    """The shared host, which is that of MILEPOST_EDGE_URL, and every loopback name while the listener is on loopback.
+    Ports are not compared: a proxy in front has its own."""
+
+    def __init__(self, edge_url: str, listener: str) -> None:
+        self._shared = (urlsplit(edge_url).hostname or "").rstrip(".")
+        self._loopback_too = is_loopback(listener)
+        self._known: Recent[bytes, tuple[bool]] = Recent(_REMEMBERED)
+
+    def answers(self, host: bytes) -> bool:
+        """Whether a request with this Host header is for this installation."""
+        known = self._known.get(host)
+        if known is None:
+            known = (self._judge(host),)
+            if len(host) <= _LONGEST:
+                self._known.put(host, known)
+        return known[0]
+
+    def _judge(self, host: bytes) -> bool:
+        name = _without_port(host.decode("latin-1").lower())
+        if not name:
+            return False
+        return name == self._shared or (self._loopback_too and is_loopback(name))
+
+
+def _without_port(host: str) -> str:
+    if host.startswith("["):
+        address, closed, rest = host[1:].partition("]")
+        return address if closed and (not rest or rest[1:].isdigit()) else ""
+    name, colon, port = host.partition(":")
+    return name.rstrip(".") if not colon or port.isdigit() else ""
+
+
+def is_loopback(name: str) -> bool:
+    """Whether `name` is localhost, a name below it, or an address of this machine alone."""
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False

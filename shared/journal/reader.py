@@ -1,0 +1,275 @@
+"""Reading a stream from its files, while it is written and after: records in order, and the gaps that damage left.
+
+What lies behind the last intact record of a living stream is simply not there yet. It is only judged once nothing
+can change it any more: when the writer's lock was free, or a later segment was there, *before* the last look.
+"""
+
+from operator import attrgetter
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, NamedTuple, Self
+
+from shared.journal.record import (
+    FIRST_SEQ,
+    HEAD_BYTES,
+    MAX_RECORD,
+    SEGMENT_HEADER_BYTES,
+    Place,
+    Record,
+    SegmentHeader,
+    take_run,
+)
+from shared.journal.segment_reading import SegmentFile
+from shared.journal.stream import SegmentListing, WriterLock, stream_id
+
+_SMALL_CHUNK = 2 * MAX_RECORD  # a live tail: little to read, most of it reserved space
+_LARGE_CHUNK = 1 << 20  # catching up
+_NOTHING = bytes(HEAD_BYTES)
+
+
+class Gap(NamedTuple):
+    """Seqs first … last that were written, or at least numbered, and can be read nowhere in the stream.
+
+    `damaged`: their segment goes on behind them. `missing`: it ends, or begins, without them, or is not there.
+    """
+
+    first: int
+    last: int
+    reason: Literal["damaged", "missing"]
+
+
+class ReadBatch(NamedTuple):
+    """Records and gaps that together cover every seq from the asked one up to `next_seq`, each once, ascending."""
+
+    records: list[Record]
+    gaps: list[Gap]
+    next_seq: int
+    finished: bool
+    """The writer is dead and everything it left is covered: no later read gives more."""
+
+
+class StreamReader:
+    """Reads one stream from a seq on. Keeps at most two files open; never waits; not thread safe."""
+
+    def __init__(self, path: Path, next_seq: int = FIRST_SEQ) -> None:
+        """`path` as `streams` gives it. Raises ValueError when its name is no stream's."""
+        self.stream = stream_id(path)
+        self._path = path
+        self._next_seq = max(next_seq, FIRST_SEQ)
+        self._lock = WriterLock(path)
+        self._listing = SegmentListing(path)
+        self._passed_over: set[int] = set()
+        self._segment: SegmentFile | None = None
+        self._segment_first = -1
+        self._settled = False
+        self._offset = 0
+        self._expected = FIRST_SEQ
+        self._chunk = b""
+        self._chunk_start = 0
+        self._chunk_size = _SMALL_CHUNK
+        self._salvage: list[Place] = []
+        self._looked_at_ns = -1
+
+    def read(self, max_records: int, max_bytes: int) -> ReadBatch:
+        """What follows, up to `max_records` and the record that reaches `max_bytes`: at least one if there is one.
+
+        An empty batch that is not finished means "nothing yet". A vanished stream reads as finished. Raises OSError
+        (but for unreadable sectors, which are damage) and `UnknownVersion`; the same call may then be repeated.
+        """
+        records: list[Record] = []
+        gaps: list[Gap] = []
+        room = max_bytes
+        finished = False
+        while len(records) < max_records and room > 0:
+            if self._seek():
+                continue
+            if taken := self._take(records, gaps, max_records - len(records), room):
+                room -= taken
+            elif not self._settled:
+                # Whether more can come is asked before one more look: what was written in between is still seen.
+                if self._nothing_can_follow():
+                    self._settled = True
+                elif not self._look_behind_live_damage():
+                    break
+            elif not self._look_behind_damage() and not self._enter_next_segment(gaps):
+                finished = True
+                self.close()
+                break
+        return ReadBatch(records, gaps, self._next_seq, finished)
+
+    # Steps of `read`. The place of reading is `_offset` in `_segment`, whose next record would be `_expected`;
+    # `_expected` < `_next_seq` while the start is being sought.
+
+    def _seek(self) -> bool:
+        """Passes over records below the asked seq. False when it is reached, or none of them is in sight."""
+        wanted = self._next_seq - self._expected
+        return wanted > 0 and self._segment is not None and self._run(self._segment, [], wanted, _LARGE_CHUNK) > 0
+
+    def _take(self, records: list[Record], gaps: list[Gap], max_records: int, max_bytes: int) -> int:
+        """Moves on over records that are in sight. Gives their bytes, 0 at the tail or at damage."""
+        if self._segment is None:
+            return 0
+        taken = 0
+        if self._salvage:
+            taken = self._take_salvaged(self._segment, records, gaps, max_records, max_bytes)
+        if taken == 0 and self._expected == self._next_seq:
+            taken = self._run(self._segment, records, max_records, max_bytes)
+            self._next_seq = self._expected
+        return taken
+
+    def _run(self, segment: SegmentFile, records: list[Record], max_records: int, max_bytes: int) -> int:
+        """Takes consecutive records from the chunk in memory, or from a fresh one."""
+        taken = self._run_in_chunk(records, max_records, max_bytes)
+        if taken == 0 and self._load_chunk(segment):
+            taken = self._run_in_chunk(records, max_records, max_bytes)
+        return taken
+
+    def _run_in_chunk(self, records: list[Record], max_records: int, max_bytes: int) -> int:
+        start = self._offset - self._chunk_start
+        position, self._expected = take_run(self._chunk, start, self._expected, records, max_records, max_bytes)
+        self._offset = self._chunk_start + position
+        return position - start
+
+    def _load_chunk(self, segment: SegmentFile) -> bool:
+        """Reads on from `_offset`; False when nothing is written there."""
+        if segment.read(HEAD_BYTES, self._offset) in (b"", _NOTHING):
+            self._chunk, self._chunk_start, self._chunk_size = b"", self._offset, _SMALL_CHUNK
+            return False
+        self._chunk = segment.read(self._chunk_size, self._offset)
+        self._chunk_start = self._offset
+        self._chunk_size = min(2 * self._chunk_size, _LARGE_CHUNK)
+        return True
+
+    def _take_salvaged(
+        self, segment: SegmentFile, records: list[Record], gaps: list[Gap], max_records: int, max_bytes: int
+    ) -> int:
+        taken = 0
+        full = len(records) + max_records
+        while self._salvage and taken < max_bytes and len(records) < full:
+            place = self._salvage.pop()
+            record = segment.read_place(place) if place.seq >= self._next_seq else None
+            if record is None:  # a repeat, or damaged since it was found
+                continue
+            if place.seq > self._next_seq:
+                gaps.append(Gap(self._next_seq, place.seq - 1, "damaged"))
+            records.append(record)
+            taken += place.end - place.start
+            self._next_seq = self._expected = place.seq + 1
+        return taken
+
+    def _nothing_can_follow(self) -> bool:
+        """No writer will change the present segment (or bring a first one) any more."""
+        return self._lock.is_free() or self._later_segment() is not None
+
+    def _look_behind_live_damage(self) -> bool:
+        """As `_look_behind_damage`, in a segment that is being written.
+
+        A record that is just being written looks like damage, and its followers may become visible to a read that
+        saw its place too early. But writes come in order: whatever lies before a record that one look found is
+        complete in a second look. Only such places count, and only when the file changed since the last look.
+        """
+        segment = self._segment
+        if segment is None:
+            return False
+        changed_at = segment.changed_at_ns()
+        if changed_at == self._looked_at_ns:
+            return False
+        self._looked_at_ns = changed_at
+        complete_to = max((place.end for place in segment.survivors(self._offset)), default=0)
+        if not complete_to:
+            return False
+        self._salvage_from([place for place in segment.survivors(self._offset) if place.end <= complete_to])
+        return True
+
+    def _look_behind_damage(self) -> bool:
+        """Finds what is intact behind the present place, in any order of place. False when nothing is."""
+        if self._segment is None:
+            return False
+        places = list(self._segment.survivors(self._offset))
+        if places:
+            self._salvage_from(places)
+        return bool(places)
+
+    def _salvage_from(self, places: list[Place]) -> None:
+        # In order of seq, not of place: a misplaced copy of a later record must not hide those in between. What
+        # belongs to a later segment is left to it for the same reason.
+        self._begin_at(max(place.end for place in places), self._next_seq)
+        later = self._later_segment()
+        wanted = [p for p in places if p.seq >= self._next_seq and (later is None or p.seq < later)]
+        self._salvage = sorted(wanted, key=attrgetter("seq"), reverse=True)
+
+    def _enter_next_segment(self, gaps: list[Gap]) -> bool:
+        """Goes to the segment that holds `_next_seq`, or the first after it. False when there is none."""
+        while (first_seq := self._following_segment()) is not None:
+            segment = self._open(first_seq)
+            if segment is None:
+                continue
+            self._close_segment()
+            self._segment, self._segment_first = segment, first_seq
+            self._settled = False
+            if first_seq > self._next_seq:
+                gaps.append(Gap(self._next_seq, first_seq - 1, "missing"))
+                self._next_seq = first_seq
+            return True
+        return False
+
+    def _open(self, first_seq: int) -> SegmentFile | None:
+        try:
+            segment = SegmentFile(self._path, first_seq)
+        except FileNotFoundError:  # deleted since it was listed
+            self._passed_over.add(first_seq)
+            return None
+        try:
+            header = segment.header()
+        except BaseException:
+            segment.close()
+            raise
+        if header is None:
+            # The name tells what the header would, and the first record may have moved: it is looked for from 0.
+            self._begin_at(0, first_seq)
+        elif header != SegmentHeader(self.stream, first_seq):
+            segment.close()
+            self._passed_over.add(first_seq)
+            return None
+        else:
+            self._begin_at(SEGMENT_HEADER_BYTES, first_seq)
+        return segment
+
+    def _begin_at(self, offset: int, expected: int) -> None:
+        self._offset, self._expected = offset, expected
+        self._chunk, self._chunk_start, self._chunk_size = b"", offset, _SMALL_CHUNK
+        self._salvage = []
+        self._looked_at_ns = -1
+
+    def _later_segment(self) -> int | None:
+        """The first segment behind the present one that no other one behind it precedes."""
+        for first_seq in self._listing.first_seqs():
+            if first_seq > self._segment_first and first_seq not in self._passed_over:
+                return first_seq
+        return None
+
+    def _following_segment(self) -> int | None:
+        """The last segment behind the present one that begins at or before `_next_seq`, else the next one."""
+        following = self._later_segment()
+        for first_seq in self._listing.first_seqs():
+            if first_seq > self._segment_first and first_seq not in self._passed_over and first_seq <= self._next_seq:
+                following = first_seq
+        return following
+
+    def _close_segment(self) -> None:
+        if self._segment is not None:
+            self._segment.close()
+            self._segment = None
+
+    def close(self) -> None:
+        """Closes the files, as a finished read does by itself. An unfinished reader must not be used after it."""
+        self._close_segment()
+        self._lock.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
