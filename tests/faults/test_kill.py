@@ -109,7 +109,7 @@ async def replay_a_stream(stack: Stack) -> None:
     async with stack.database() as connection:
         while True:
             position = await connection.fetchval("SELECT next FROM stream_positions WHERE stream = $1", writer.stream)
-            if position == len(records):
+            if position == len(records) + 1:
                 return
             assert time.monotonic() < deadline, f"the copy was read up to {position} of {len(records)}"
             await asyncio.sleep(0.1)

@@ -53,7 +53,7 @@ def reasons(*calls: Call) -> list[int]:
 def test_a_first_call_creates_the_conversion(status: str) -> None:
     first = call(status)
     made = state(first)
-    assert (made.status, made.original_status, made.payout, made.converted_at) == (status, status, 10, NOON)
+    assert (made.status, made.original_status, made.payout, made.converted_at) == (status, status, Decimal(10), NOON)
     assert reasons(first) == [ACCEPTED]
 
 
@@ -102,12 +102,13 @@ def test_update_takes_the_last_amount_and_add_sums_them() -> None:
 def test_a_status_may_change_in_every_mode() -> None:
     for mode in ("ignore", "update", "add", "new"):
         made = state(call("pending", "10", duplicate_mode=mode), call("approved", "12", 1, duplicate_mode=mode))
-        assert (made.status, made.payout) == ("approved", 12), mode
+        assert (made.status, made.payout) == ("approved", Decimal(12)), mode
 
 
 def test_a_reversal_keeps_the_amount_that_it_reverses() -> None:
     assert state(call(payout="10"), call("refunded", "-10", 1)).payout == 10
-    assert state(call(payout="10"), call("refunded", "-3", 1), call("refunded", "-4", 2, duplicate_mode="update")).payout == 10
+    repeat = call("refunded", "-4", 2, duplicate_mode="update")
+    assert state(call(payout="10"), call("refunded", "-3", 1), repeat).payout == 10
 
 
 def test_without_a_payout_the_default_counts_and_else_nothing() -> None:
@@ -147,16 +148,20 @@ def test_an_open_call_never_blocks_a_later_trusted_one() -> None:
     forged = call("approved", "900", trusted=False)
     genuine = call("pending", "10", 1)
     made = state(forged, genuine)
-    assert (made.status, made.original_status, made.payout) == ("pending", "pending", 10)
+    assert (made.status, made.original_status, made.payout) == ("pending", "pending", Decimal(10))
     assert state(forged, call("approved", None, 1, default_payout=Decimal(4))).payout == 4
     refund = call("refunded", None, 1)
-    assert (state(forged, refund).status, state(forged, refund).payout) == ("refunded", 900)
+    assert (state(forged, refund).status, state(forged, refund).payout) == ("refunded", Decimal(900))
 
 
 def test_an_open_approval_of_a_trusted_conversion_changes_no_amount_and_blocks_nothing() -> None:
-    pending, approval, final = call("pending", "10"), call("approved", "50", 1, trusted=False), call("approved", "12", 2)
-    assert (state(pending, approval).status, state(pending, approval).payout) == ("approved", 10)
-    assert (state(pending, approval, final).status, state(pending, approval, final).payout) == ("approved", 12)
+    pending, approval, final = (
+        call("pending", "10"),
+        call("approved", "50", 1, trusted=False),
+        call("approved", "12", 2),
+    )
+    assert (state(pending, approval).status, state(pending, approval).payout) == ("approved", Decimal(10))
+    assert (state(pending, approval, final).status, state(pending, approval, final).payout) == ("approved", Decimal(12))
     late_forgery = call("approved", "900", 3, trusted=False, duplicate_mode="update")
     assert state(pending, approval, final, late_forgery).payout == 12
     assert reasons(pending, late_forgery, call("rejected", minute=2))[-1] == UPDATED

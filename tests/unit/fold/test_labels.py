@@ -46,8 +46,7 @@ class Memory:
                 eligible = [
                     Opening(click.ts, click.click_id)
                     for click in clicks
-                    if not click.flags & PREVIEW
-                    and (opening is None or click.ts - opening.ts >= timedelta(hours=24))
+                    if not click.flags & PREVIEW and (opening is None or click.ts - opening.ts >= timedelta(hours=24))
                 ]
                 found[visitor] = min(eligible, default=None)
         return found
