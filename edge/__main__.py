@@ -13,7 +13,6 @@ import structlog
 
 from edge.settings import read_settings
 from edge.supervisor import Supervisor, public_listener
-from edge.worker import run_worker
 from shared import log
 from shared.env import SettingsError
 
@@ -29,6 +28,9 @@ def main() -> int:
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     if arguments.worker is not None:
         log.configure(f"edge-{arguments.worker}")
+        # Here, because the supervisor has no use for the classifier's tables.
+        from edge.worker import run_worker
+
         return run_worker(edge, arguments.worker, arguments.fd, arguments.report_fd, arguments.parent)
     log.configure("edge")
     try:

@@ -57,10 +57,11 @@ class EdgeApp:
                 await response(scope, receive, send)
         except Exception:
             self._counters.add("errors")
-            log.exception("request failed", method=scope["method"], path=scope["path"][:200])
             # The server refuses a second beginning: then the first one stands, and it closes the connection.
             with suppress(RuntimeError):
                 await respond.UNAVAILABLE.send(send)
+            with suppress(OSError):
+                log.exception("request failed", method=scope["method"], path=scope["path"][:200])
 
     async def _page(self, request: Request, headers: dict[bytes, bytes]) -> Response:
         path = request.scope["path"]

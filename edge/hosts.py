@@ -36,10 +36,13 @@ class Hosts:
 
 def _without_port(host: str) -> str:
     if host.startswith("["):
-        address, closed, rest = host[1:].partition("]")
-        return address if closed and (not rest or rest[1:].isdigit()) else ""
-    name, colon, port = host.partition(":")
-    return name.rstrip(".") if not colon or port.isdigit() else ""
+        name, closed, rest = host[1:].partition("]")
+        colon, port = rest[:1], rest[1:]
+        if not closed or colon not in ("", ":"):
+            return ""
+    else:
+        name, _, port = host.partition(":")
+    return name.rstrip(".") if not port or port.isdigit() else ""
 
 
 def is_loopback(name: str) -> bool:

@@ -19,8 +19,8 @@ import uvicorn
 
 from edge.admin import admin_app
 from edge.metrics import EdgeMetrics
+from edge.server import BACKLOG, DRAIN_SECONDS, Server
 from edge.settings import EdgeSettings
-from edge.worker import BACKLOG, DRAIN_SECONDS, Server
 
 log = structlog.get_logger("edge.supervisor")
 

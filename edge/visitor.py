@@ -9,7 +9,6 @@ from edge.recent import Recent
 from edge.table import DAY_MS, Salts
 from shared.ids import DIGEST_BYTES
 
-
 _REMEMBERED_ADDRESSES = 16_384
 
 

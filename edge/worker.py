@@ -11,8 +11,8 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final
 
 import orjson
@@ -30,6 +30,7 @@ from edge.counters import Counters
 from edge.handlers import ClickHandler, PostbackHandler
 from edge.hosts import Hosts
 from edge.routing_table import RoutingTable
+from edge.server import BACKLOG, DRAIN_SECONDS, Server
 from edge.settings import EdgeSettings
 from shared.ids import ClickIds
 from shared.journal import JournalWriter
@@ -40,19 +41,9 @@ REPORT_SECONDS: Final = 0.5
 IP_DATA_SECONDS: Final = 2.0
 FIRST_TABLE_SECONDS: Final = 2.0
 """How long a worker without a copy on disk waits for its first table before it takes connections."""
-DRAIN_SECONDS: Final = 10
 IDLE_SECONDS: Final = 9
 """api.md section 6: an idle connection is closed within 10 s."""
-BACKLOG: Final = 2048
 _PR_SET_PDEATHSIG: Final = 1
-
-
-class Server(uvicorn.Server):
-    """uvicorn without its own signal handling, which would end the process by the signal instead of in order."""
-
-    @contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        yield
 
 
 class Worker:
@@ -144,17 +135,19 @@ class Worker:
         )
 
     def _journal_failed(self, error: BaseException, stop: asyncio.Event) -> None:
-        log.error("journal failed, worker ends", reason=repr(error))
         self._failed = True
         stop.set()
+        # A disk that takes no journal may take no log either.
+        with suppress(OSError):
+            log.error("journal failed, worker ends", reason=repr(error))
 
     async def _report_for_ever(
         self, journal: JournalWriter, routing: RoutingTable, network_data: NetworkData, stop: asyncio.Event
     ) -> None:
         while True:
             if not self._reports.send(self._report(journal, routing, network_data)):
-                log.error("supervisor is gone, worker ends")
                 stop.set()
+                return
             await asyncio.sleep(REPORT_SECONDS)
 
     def _report(self, journal: JournalWriter, routing: RoutingTable, network_data: NetworkData) -> dict[str, object]:

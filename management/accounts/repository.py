@@ -66,7 +66,9 @@ async def caller(connection: Reading | Writing, user_id: int, account_id: int) -
     row = await connection.fetchrow(queries["caller"], user_id, account_id)
     if row is None:
         return None
-    return Caller(row["user_id"], row["email"], row["role"], row["credential_version"], account_of(row, "account_id"))
+    return Caller(
+        row["user_id"], row["email"], row["role"], row["credential_version"], account_of(dict(row), "account_id")
+    )
 
 
 async def login(pool: Pool, email: str) -> Login | None:
@@ -97,7 +99,7 @@ async def change(connection: Writing, wanted: Account) -> Mapping[str, Any]:
         version,
     )
     assert row is not None, "the account was read in this transaction"
-    return row
+    return dict(row)
 
 
 @asynccontextmanager

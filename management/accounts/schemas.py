@@ -10,7 +10,6 @@ from management.api.fields import Body, Currency, Email, Name, Password, TimeZon
 from management.api.moments import moment
 from management.campaigns.urls import FallbackUrl
 
-
 READ_ONLY = frozenset(("id", "status", "plan", "created_at", "updated_at"))
 
 

@@ -45,14 +45,14 @@ class Lease:
         await connection.execute(queries["make_lease"], name)
         # Without a lock first: the holder may be frozen in a transaction that shares the row. In a transaction of its
         # own, because pg_stat_activity shows one state for a whole transaction.
-        await connection.fetch(queries["end_holder"], name, _END_MS)
+        await connection.fetch(queries["end_holder"], name, _END_MS, None)
         return await cls._raise(connection, name, expected=None)
 
     async def resume(self, connection: SoleConnection) -> "Lease":
         """The lease for a new connection of the same process; raises LeaseLost when another took it since."""
         await self.beat(connection)
-        # What may still live there is this process's own former connection.
-        await connection.fetch(queries["end_holder"], self.name, _END_MS)
+        # What may still live under this epoch is the process's own former connection.
+        await connection.fetch(queries["end_holder"], self.name, _END_MS, self.epoch)
         return await self._raise(connection, self.name, expected=self.epoch)
 
     @classmethod
@@ -62,7 +62,7 @@ class Lease:
             if expected is not None and epoch != expected:
                 raise LeaseLost(_lost(name, expected, epoch))
             # Somebody may have taken it between the first look and the lock.
-            await connection.fetch(queries["end_holder"], name, _END_MS)
+            await connection.fetch(queries["end_holder"], name, _END_MS, None)
             return cls(name, await connection.fetchval(queries["raise_epoch"], name))
 
     async def check(self, connection: SoleConnection) -> None:

@@ -34,6 +34,8 @@ async def visit(edge_url: str, uuid: str, ledger: Ledger, stop: asyncio.Event, s
     timeout = aiohttp.ClientTimeout(total=20)
     connector = aiohttp.TCPConnector(limit=1)
     async with aiohttp.ClientSession(timeout=timeout, connector=connector, auto_decompress=False) as session:
+        # aiohttp sends a GET again, unseen, when a kept connection breaks: such a click would count twice.
+        session._retry_connection = False
         while not stop.is_set():
             headers = {
                 "User-Agent": chance.choice(AGENTS),

@@ -21,7 +21,21 @@ TEMPLATES = (
     "https://shop.example#{sub1}",
     "https://shop.example/a;{sub1}/b,{sub2}?x[]={sub1};y={sub2}",
 )
-HOSTILE = ("&", "#", "/", "\\", "..", ".", "%2e%2e", "%2E", "/../", "@evil.example", "?x=1", "\r\nSet-Cookie: a=b", "\t")
+HOSTILE = (
+    "&",
+    "#",
+    "/",
+    "\\",
+    "..",
+    ".",
+    "%2e%2e",
+    "%2E",
+    "/../",
+    "@evil.example",
+    "?x=1",
+    "\r\nSet-Cookie: a=b",
+    "\t",
+)
 values = st.one_of(st.sampled_from(HOSTILE), st.text(max_size=12), st.lists(st.sampled_from(HOSTILE)).map("".join))
 
 

@@ -35,7 +35,9 @@ from shared.ids import ClickIds, KeyRing
 from shared.journal import StreamReader, streams
 
 REPOSITORY = Path(__file__).parents[3]
-BROWSER = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0.0.0 Safari/537.36"
+BROWSER = (
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0.0.0 Safari/537.36"
+)
 DEADLINE = 15.0
 
 

@@ -182,7 +182,15 @@ def test_the_referrer_is_kept_without_query_and_credentials(raw: bytes, page: st
 
 @pytest.mark.parametrize(
     ("header", "expected"),
-    [("de-AT,en;q=0.8", "de"), ("EN", "en"), (" fr;q=1", "fr"), ("*", ""), ("", ""), ("english", ""), ("zh-Hans-CN", "zh")],
+    [
+        ("de-AT,en;q=0.8", "de"),
+        ("EN", "en"),
+        (" fr;q=1", "fr"),
+        ("*", ""),
+        ("", ""),
+        ("english", ""),
+        ("zh-Hans-CN", "zh"),
+    ],
 )
 def test_the_language_is_the_first_primary_tag(header: str, expected: str) -> None:
     assert language(header) == expected

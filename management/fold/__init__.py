@@ -1,0 +1,1 @@
+"""Committed facts become labels, conversions and roll-ups: the only writer of all three."""

@@ -1,0 +1,187 @@
+"""The journals of this machine's edges as a source; deletes what is stored and old enough."""
+
+import asyncio
+import os
+import time
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from management.ingest.batch import Gap, StreamRead
+from management.ingest.sources import Round, StoredPositions
+from shared.journal import (
+    FIRST_SEQ,
+    StreamReader,
+    UnknownVersion,
+    delete_consumed,
+    delete_stillborn,
+    stream_id,
+    streams,
+)
+
+SWEEP_SECONDS: Final = 10.0
+_STILLBORN_SECONDS: Final = 600.0
+_SETTLED_NS: Final = 1_000_000_000  # a directory's time has the kernel's grain, so a fresh one proves nothing
+_LEAST_BYTES: Final = 64 * 1024
+
+log = structlog.get_logger()
+
+
+class _Open:
+    """A stream that is being read: `begins` is the seq its next read settles first."""
+
+    __slots__ = ("begins", "known", "reader", "trouble")
+
+    def __init__(self, reader: StreamReader, begins: int, known: bool) -> None:
+        self.reader = reader
+        self.begins = begins
+        self.known = known
+        self.trouble = ""
+
+
+class JournalSource:
+    """See `Source`. One round reads up to `records` records or about `size` bytes of payload."""
+
+    def __init__(
+        self,
+        root: Path,
+        keep_seconds: float,
+        positions: StoredPositions,
+        *,
+        records: int = 10_000,
+        size: int = 16 << 20,
+    ) -> None:
+        self._root = root
+        self._keep_seconds = keep_seconds
+        self._ask_positions = positions
+        self._records = records
+        self._size = size
+        self._open: dict[bytes, _Open] = {}
+        self._turns: deque[bytes] = deque()
+        self._stored: dict[bytes, int | None] = {}
+        self._root_seen_at = -1
+        self._sweep: asyncio.Task[None] | None = None
+        self._sweep_at = time.monotonic()
+
+    async def read(self) -> Round:
+        """See `Source.read`."""
+        await self._notice_streams()
+        self._sweep_when_due()
+        return self._read_round()
+
+    async def committed(self, positions: Mapping[bytes, int]) -> None:
+        """See `Source.committed`."""
+        self._stored.update(positions)
+
+    async def close(self) -> None:
+        """See `Source.close`."""
+        for opened in self._open.values():
+            opened.reader.close()
+        if self._sweep is not None:
+            await self._sweep
+
+    async def _notice_streams(self) -> None:
+        fresh = {stream_id(path): path for path in self._listed() if stream_id(path) not in self._stored}
+        if not fresh:
+            return
+        try:
+            known = await self._ask_positions(list(fresh))
+        except BaseException:
+            self._root_seen_at = -1
+            raise
+        for stream, path in fresh.items():
+            self._stored[stream] = known.get(stream)
+            begins = known.get(stream, FIRST_SEQ)
+            self._open[stream] = _Open(StreamReader(path, begins), begins, stream in known)
+            self._turns.append(stream)
+
+    def _listed(self) -> list[Path]:
+        """All streams if the folder may have changed since the last look, else none."""
+        try:
+            changed_at = os.stat(self._root).st_mtime_ns
+        except FileNotFoundError:
+            return []
+        if changed_at == self._root_seen_at:
+            return []
+        found = streams(self._root)
+        self._root_seen_at = changed_at if time.time_ns() - changed_at > _SETTLED_NS else -1
+        return found
+
+    def _read_round(self) -> Round:
+        reads: list[StreamRead] = []
+        room, size = self._records, self._size
+        waiting = list(self._turns)
+        self._turns.rotate(-1)
+        # First everyone's share, then what the idle left over among those that had more.
+        while waiting and room > 0 and size > 0:
+            share, share_size = max(1, room // len(waiting)), max(_LEAST_BYTES, size // len(waiting))
+            hungry: list[bytes] = []
+            for stream in waiting:
+                if room <= 0 or size <= 0:
+                    hungry.append(stream)
+                    continue
+                read = self._read_stream(stream, min(share, room), share_size)
+                if read is None:
+                    continue
+                taken = sum(len(record[2]) for record in read.records)
+                reads.append(read)
+                room -= len(read.records)
+                size -= taken
+                if len(read.records) >= share or taken >= share_size:
+                    hungry.append(stream)
+            waiting = hungry
+        return Round(reads, bool(waiting))
+
+    def _read_stream(self, stream: bytes, records: int, size: int) -> StreamRead | None:
+        """The next run of the stream; None when there is nothing now. A finished stream is let go."""
+        opened = self._open.get(stream)
+        if opened is None:
+            return None
+        try:
+            found = opened.reader.read(records, size)
+        except (OSError, UnknownVersion) as error:
+            # The others go on; this one is asked again each round, and what it holds stays where it is.
+            if str(error) != opened.trouble:
+                opened.trouble = str(error)
+                log.error("stream_unreadable", stream=stream.hex(), error=opened.trouble)
+            return None
+        opened.trouble = ""
+        if found.finished:
+            del self._open[stream]
+            self._turns.remove(stream)
+        if found.next_seq == opened.begins:
+            return None
+        gaps = [Gap(*gap) for gap in found.gaps]
+        read = StreamRead(stream, opened.begins, found.next_seq, opened.known, found.records, gaps)
+        opened.begins, opened.known = found.next_seq, True
+        return read
+
+    def _sweep_when_due(self) -> None:
+        if time.monotonic() < self._sweep_at or (self._sweep is not None and not self._sweep.done()):
+            return
+        self._sweep_at = time.monotonic() + SWEEP_SECONDS
+        self._sweep = asyncio.create_task(self._sweep_once())
+
+    async def _sweep_once(self) -> None:
+        try:
+            gone = await asyncio.to_thread(self._delete_old, dict(self._stored), time.time())
+        except OSError as error:
+            log.error("journal_not_cleaned", error=str(error))
+            return
+        for stream in gone:
+            self._stored.pop(stream, None)
+
+    def _delete_old(self, stored: Mapping[bytes, int | None], now: float) -> list[bytes]:
+        """In a thread. Gives the streams that are no more."""
+        gone = []
+        for stream, position in stored.items():
+            path = self._root / stream.hex()
+            if position is not None:
+                delete_consumed(path, position, self._keep_seconds, now)
+            if not path.exists() and stream not in self._open:
+                gone.append(stream)
+        delete_stillborn(self._root, _STILLBORN_SECONDS, now)
+        return gone

@@ -1,0 +1,138 @@
+"""One batch is one transaction: everything of it is stored, and its streams' positions moved, or nothing.
+
+What each step may wait for: COPY for this process's own bytes, so it comes first and only into tables of the session;
+the lease and the positions for another ingest; the rest for nobody.
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from datetime import date, timedelta
+from io import BytesIO
+from typing import Final, NamedTuple
+
+import asyncpg
+
+from management.db.lease import Lease
+from management.db.pool import UNREACHABLE, SoleConnection
+from management.db.queries import Queries
+from management.ingest.batch import Batch, DeadLetter, Lost, Move
+from management.ingest.decode import CLICK_COLUMNS, POSTBACK_COLUMNS
+
+queries = Queries("management.ingest", "writer.sql")
+
+INTERRUPTIONS: Final = (*UNREACHABLE, asyncpg.PostgresError, asyncpg.InternalClientError)
+"""What says nothing about the records: try again on a new connection from the stored positions."""
+_REFUSALS: Final = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.ProgramLimitExceededError)
+_COPY_HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+_COPY_TRAILER: Final = b"\xff\xff"
+_EPOCH: Final = date(1970, 1, 1)
+_TEMPORARY_BUFFERS: Final = "32MB"  # a batch in memory, where the default of 8 MB would write files
+
+
+class BatchRefused(Exception):
+    """Postgres refused a value in the batch; nothing of it is stored. The text is Postgres' own."""
+
+
+class PositionMoved(Exception):
+    """A stream stands elsewhere than this process believed; nothing was stored. Begin again from the stored one."""
+
+
+class Stored(NamedTuple):
+    """How many rows were new, and how many records became dead letters. What else was offered was there already."""
+
+    clicks: int
+    postbacks: int
+    buried: int
+
+
+class Writer:
+    """Stores batches on one connection, which is its own, under one lease."""
+
+    def __init__(self, connection: SoleConnection, lease: Lease) -> None:
+        self._connection = connection
+        self._lease = lease
+        self._days: set[int] = set()
+        self._turn = asyncio.Lock()
+
+    @classmethod
+    async def open(cls, connection: SoleConnection, lease: Lease) -> "Writer":
+        """A writer with its session's temporary tables made."""
+        await connection.execute(f"SET temp_buffers = '{_TEMPORARY_BUFFERS}'")
+        await connection.execute(queries["make_incoming"])
+        return cls(connection, lease)
+
+    async def positions(self, streams: Sequence[bytes]) -> dict[bytes, int]:
+        """Stream → first seq not stored yet; streams without a position are left out."""
+        async with self._turn:
+            rows = await self._connection.fetch(queries["positions"], streams)
+        return {row["stream"]: row["next"] for row in rows}
+
+    async def beat(self) -> None:
+        """A sign of life for the lease's sake; raises LeaseLost."""
+        async with self._turn:
+            await self._lease.beat(self._connection)
+
+    async def store(self, batch: Batch) -> Stored:
+        """Store the batch. Raises BatchRefused, PositionMoved, LeaseLost or one of INTERRUPTIONS; then nothing is."""
+        async with self._turn:
+            try:
+                await self._make_days(batch.days - self._days)
+                return await self._transact(batch)
+            except asyncpg.CheckViolationError as error:
+                if not _is_missing_day(error):
+                    raise BatchRefused(str(error)) from error
+            except _REFUSALS as error:
+                raise BatchRefused(str(error)) from error
+            try:
+                # A day that was known is gone again.
+                self._days.clear()
+                await self._make_days(batch.days)
+                return await self._transact(batch)
+            except _REFUSALS as error:
+                raise BatchRefused(str(error)) from error
+
+    async def _make_days(self, days: Iterable[int]) -> None:
+        for day in sorted(days):
+            await self._connection.execute(queries["ensure_click_day"], _EPOCH + timedelta(days=day))
+            self._days.add(day)
+
+    async def _transact(self, batch: Batch) -> Stored:
+        async with self._connection.transaction():
+            if batch.clicks:
+                await self._copy("incoming_clicks", CLICK_COLUMNS, (click.row for click in batch.clicks))
+            if batch.postbacks:
+                await self._copy("incoming_postbacks", POSTBACK_COLUMNS, (postback.row for postback in batch.postbacks))
+            await self._lease.check(self._connection)
+            await self._move(batch.moves.values())
+            clicks = await self._connection.fetchval(queries["store_clicks"]) if batch.clicks else 0
+            postbacks = await self._connection.fetchval(queries["store_postbacks"]) if batch.postbacks else 0
+            await self._store_dead(batch.dead)
+            await self._store_lost(batch.lost)
+        return Stored(clicks, postbacks, len(batch.dead))
+
+    async def _copy(self, table: str, columns: Sequence[str], rows: Iterable[bytes]) -> None:
+        source = BytesIO(b"".join((_COPY_HEADER, *rows, _COPY_TRAILER)))
+        await self._connection.copy_to_table(
+            table, source=source, columns=columns, format="binary", schema_name="pg_temp"
+        )
+
+    async def _move(self, moves: Iterable[Move]) -> None:
+        streams, expected, following, known = zip(*moves, strict=True)
+        rows = await self._connection.fetch(queries["move_positions"], streams, expected, following, known)
+        missing = set(streams) - {row["stream"] for row in rows}
+        if missing:
+            raise PositionMoved("not where it was left: stream " + ", ".join(sorted(s.hex() for s in missing)))
+
+    async def _store_dead(self, letters: Sequence[DeadLetter]) -> None:
+        if letters:
+            await self._connection.execute(queries["store_dead_letters"], *zip(*letters, strict=True))
+
+    async def _store_lost(self, lost: Sequence[Lost]) -> None:
+        if lost:
+            rows = [(stream, gap.first, gap.last, gap.reason) for stream, gap in lost]
+            await self._connection.execute(queries["store_lost"], *zip(*rows, strict=True))
+
+
+def _is_missing_day(error: asyncpg.CheckViolationError) -> bool:
+    # A row without a partition is reported as a violated check, but of no constraint.
+    return error.constraint_name is None

@@ -1,0 +1,102 @@
+-- name: make_incoming
+-- Filled by COPY before anything shared is touched; emptied by every commit. Columns in the order of decode.py.
+CREATE TEMPORARY TABLE incoming_clicks (
+    account_id integer, campaign_id integer, mode smallint, outcome smallint, class smallint, fraud smallint,
+    flags integer, score smallint, rules smallint, cost_from smallint, cost bigint, asn bigint, click_id bytea,
+    ts timestamptz, reported_at timestamptz, visitor_key bytea, visitor_key_prev bytea, address_key bytea,
+    address_key_prev bytea, stream bytea, seq bigint, country text, device text, os text, browser text, ip text,
+    details jsonb
+) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE incoming_postbacks (
+    account_id integer, campaign_id integer, id bytea, ts timestamptz, click_id bytea, conversion_id bytea,
+    reason smallint, http_status smallint, trusted boolean, stream bytea, seq bigint, event text,
+    transaction_id text, status text, payout text, default_payout text, currency text, event_time timestamptz,
+    security text, duplicate_mode text, cost_model text, cost_value text, source_ip text, method text, query text,
+    origin text
+) ON COMMIT DELETE ROWS;
+
+-- name: positions
+SELECT stream, next FROM stream_positions WHERE stream = ANY($1::bytea[]);
+
+-- name: move_positions
+-- Compare-and-set: a stream that stands elsewhere than expected is missing from the answer.
+WITH moves AS (
+    SELECT * FROM unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::boolean[]) AS m (stream, expected, next, known)
+), moved AS (
+    UPDATE stream_positions AS position
+    SET next = moves.next, updated_at = now()
+    FROM moves
+    WHERE moves.known AND position.stream = moves.stream AND position.next = moves.expected
+    RETURNING position.stream
+), begun AS (
+    INSERT INTO stream_positions (stream, next)
+    SELECT stream, next FROM moves WHERE NOT known
+    ON CONFLICT DO NOTHING
+    RETURNING stream
+)
+SELECT stream FROM moved UNION ALL SELECT stream FROM begun;
+
+-- name: store_clicks
+-- Only what was not there yet has an effect; HEAD and prefetch (mode 2, 3) are stored but in no figure.
+WITH stored AS (
+    INSERT INTO clicks (
+        account_id, campaign_id, click_id, ts, reported_at, mode, outcome, class, fraud, flags, score, rules, cost,
+        cost_from, asn, country, device, os, browser, ip, visitor_key, visitor_key_prev, address_key,
+        address_key_prev, stream, seq, details
+    )
+    SELECT
+        account_id, campaign_id, click_id, ts, reported_at, mode, outcome, class, fraud, flags, score, rules, cost,
+        cost_from, asn, country, device, os, browser, ip, visitor_key, visitor_key_prev, address_key,
+        address_key_prev, stream, seq, details
+    FROM incoming_clicks
+    ON CONFLICT DO NOTHING
+    RETURNING account_id, campaign_id, click_id, ts, mode, class, fraud, outcome, flags, cost, cost_from,
+        visitor_key, visitor_key_prev
+), effects AS (
+    INSERT INTO click_deltas (
+        account_id, campaign_id, click_id, ts, class, fraud, outcome, flags, cost, cost_from, visitor_key,
+        visitor_key_prev
+    )
+    SELECT
+        account_id, campaign_id, click_id, ts, class, fraud, outcome, flags, cost, cost_from, visitor_key,
+        visitor_key_prev
+    FROM stored
+    WHERE mode = 1
+)
+SELECT count(*) FROM stored;
+
+-- name: store_postbacks
+-- 0, 40, 41: the reasons of arrival whose call takes part in a conversion (shared.postback).
+WITH stored AS (
+    INSERT INTO postbacks (
+        account_id, campaign_id, id, ts, click_id, conversion_id, event, transaction_id, status, payout,
+        default_payout, currency, event_time, reason, http_status, security, trusted, duplicate_mode, cost_model,
+        cost_value, source_ip, method, query, origin, stream, seq
+    )
+    SELECT
+        account_id, campaign_id, id, ts, click_id, conversion_id, event, transaction_id, status, payout::numeric,
+        default_payout::numeric, currency, event_time, reason, http_status, security, trusted, duplicate_mode,
+        cost_model, cost_value::numeric, source_ip, method, query, origin, stream, seq
+    FROM incoming_postbacks
+    ON CONFLICT DO NOTHING
+    RETURNING account_id, campaign_id, id, conversion_id, click_id, reason
+), effects AS (
+    INSERT INTO postback_deltas (account_id, campaign_id, postback_id, conversion_id, click_id)
+    SELECT account_id, campaign_id, id, conversion_id, click_id
+    FROM stored
+    WHERE reason IN (0, 40, 41)
+)
+SELECT count(*) FROM stored;
+
+-- name: store_dead_letters
+INSERT INTO dead_letters (stream, seq, kind, payload, reason)
+SELECT * FROM unnest($1::bytea[], $2::bigint[], $3::smallint[], $4::bytea[], $5::text[])
+ON CONFLICT DO NOTHING;
+
+-- name: store_lost
+INSERT INTO lost_records (stream, first_seq, last_seq, reason)
+SELECT * FROM unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::text[])
+ON CONFLICT DO NOTHING;
+
+-- name: ensure_click_day
+SELECT ensure_click_day($1);

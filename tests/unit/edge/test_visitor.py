@@ -1,0 +1,62 @@
+"""Visitor and address keys: what makes them differ, what leaves them equal, how midnight is bridged."""
+
+import pytest
+
+from edge.table import DAY_MS
+from edge.visitor import KeyMaker, VisitorKeys
+from shared.ids import digest_key
+from tests.unit.edge.builders import address, salts
+
+DAY = 20_000
+SALTS = salts(d2024_10_03=b"a" * 32, d2024_10_04=b"b" * 32, d2024_10_05=b"c" * 32)
+
+
+def keys(
+    maker: KeyMaker | None = None, *, day: int = DAY, ip: str = "203.0.113.77", agent: bytes = b"Agent/1",
+    language: bytes = b"de", campaign: bytes = b"7",
+) -> VisitorKeys:  # fmt: skip
+    return (maker or KeyMaker()).keys(SALTS, day * DAY_MS + 5, address(ip), agent, language, campaign)
+
+
+def test_the_keys_are_keyed_digests_of_the_contract() -> None:
+    found = keys()
+    place = bytes([203, 0, 113, 77])
+    assert found.address == digest_key(b"b" * 32, place)
+    assert found.address_prev == digest_key(b"a" * 32, place)
+    assert found.visitor == digest_key(b"b" * 32, b"Agent/1", b"de", b"7", place)
+    assert found.visitor_prev == digest_key(b"a" * 32, b"Agent/1", b"de", b"7", place)
+    assert not found.derived
+
+
+def test_yesterdays_key_is_todays_previous_one() -> None:
+    yesterday, today = keys(day=DAY), keys(day=DAY + 1)
+    assert today.visitor_prev == yesterday.visitor
+    assert today.address_prev == yesterday.address
+    assert today.visitor != yesterday.visitor
+
+
+def test_one_maker_follows_the_day() -> None:
+    maker = KeyMaker()
+    assert keys(maker) == keys()
+    assert keys(maker, day=DAY + 1) == keys(day=DAY + 1)
+    assert keys(maker) == keys()
+
+
+@pytest.mark.parametrize(
+    "change", [{"ip": "203.0.113.78"}, {"agent": b"Agent/2"}, {"language": b"en"}, {"campaign": b"8"}]
+)
+def test_another_address_agent_language_or_campaign_is_another_visitor(change: dict[str, str]) -> None:
+    assert keys(**change).visitor != keys().visitor  # type: ignore[arg-type]
+
+
+def test_parts_do_not_run_into_each_other() -> None:
+    assert keys(agent=b"ab", language=b"c").visitor != keys(agent=b"a", language=b"bc").visitor
+
+
+def test_an_ipv6_visitor_is_a_whole_64() -> None:
+    assert keys(ip="2001:db8:1:2::1") == keys(ip="2001:db8:1:2:ffff::9")
+    assert keys(ip="2001:db8:1:2::1") != keys(ip="2001:db8:1:3::1")
+
+
+def test_a_derived_salt_is_told() -> None:
+    assert keys(day=DAY + 5).derived
