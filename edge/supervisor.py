@@ -21,6 +21,7 @@ from edge.admin import admin_app
 from edge.metrics import EdgeMetrics
 from edge.server import BACKLOG, DRAIN_SECONDS, Server
 from edge.settings import EdgeSettings
+from shared.data_dir import write_private
 
 log = structlog.get_logger("edge.supervisor")
 
@@ -76,7 +77,7 @@ class Supervisor:
             started = time.monotonic()
             process, reports = await self._start(index)
             self._processes[index] = process
-            pid_file.write_text(f"{process.pid}\n")
+            write_private(pid_file, f"{process.pid}\n")
             await self._listen(index, reports)
             status = await process.wait()
             del self._processes[index]

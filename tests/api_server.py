@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import io
+import json
 import secrets
 import socket
 import tempfile
@@ -79,7 +80,7 @@ class Api:
         given = dict(headers or {})
         if self.token is not None:
             given.setdefault("Authorization", f"Bearer {self.token}")
-        content = orjson.dumps(body) if raw is None and body is not None else raw
+        content = json.dumps(body).encode() if raw is None and body is not None else raw
         payload = None if content is None else io.BytesIO(content)
         if payload is not None:
             given.setdefault("Content-Type", "application/json")

@@ -113,7 +113,9 @@ async def store_campaign(connection: Connection, account_id: int, **changes: Any
     return await _returning(connection, "campaigns", row)
 
 
-async def store_rollup(connection: Connection, account_id: int, campaign_id: int, bucket: datetime, **sums: Any) -> None:
+async def store_rollup(
+    connection: Connection, account_id: int, campaign_id: int, bucket: datetime, **sums: Any
+) -> None:
     """One row of r15, as fold leaves it."""
     row = {
         "account_id": account_id, "campaign_id": campaign_id, "bucket": bucket, "basis": 0,

@@ -12,7 +12,7 @@ from management.errors import UNAVAILABLE, Refusal
 
 THREADS: Final = 2
 MAX_WAITING: Final = 32
-"""Logins that may wait for a thread; the next one is told to come again. At 50 ms a hash that is under a second."""
+"""Logins that may wait for a thread, a second or two of work; the next one is told to come again."""
 _LOW_PRIORITY = 10
 
 # RFC 9106's second recommendation with one lane: 64 MiB, 3 passes; two threads hold at most 128 MiB.

@@ -11,14 +11,19 @@ from pathlib import Path
 
 import pytest
 
-from shared.journal import JournalWriter, StreamReader
+from management.db.lease import Lease
+from management.db.pool import INGEST_ROLE, connect, role_url
+from management.ingest.batch import StreamRead, batch_of
+from management.ingest.writer import PositionMoved, Writer
+from shared.ids import KeyRing
+from shared.journal import JournalWriter, StreamReader, stream_id, streams
 from tests.faults.judge import judge
 from tests.faults.load import Ledger, visit
 from tests.stack import Stack, answers, api, running
 
-CLIENTS = 12
+CLIENTS = 16
 ROUNDS = 2
-VICTIMS = ("edge-0", "ingest", "fold", "postgres", "valkey", "api")
+VICTIMS = ("edge-0", "ingest", "edge-0", "fold", "postgres", "edge-0", "valkey", "api")
 DESTINATION = "https://shop.example/landing?clickid={clickid}"
 
 
@@ -78,6 +83,7 @@ async def test_killing_every_part_under_load_loses_and_doubles_nothing(tmp_path:
             await wait_api(stack)
             await settled(stack)
             await replay_a_stream(stack)
+            await store_from_an_old_position(stack)
             await settled(stack)
             async with stack.database() as connection:
                 verdict = await judge(connection, campaign["id"], ledger)
@@ -91,13 +97,35 @@ async def test_killing_every_part_under_load_loses_and_doubles_nothing(tmp_path:
         assert stack.stop() == 0
 
 
+def longest_stream(stack: Stack) -> tuple[bytes, list[tuple[int, int, bytes]]]:
+    """The stream with most records, and its records."""
+    found = {}
+    for path in streams(stack.data_dir / "journal"):
+        with StreamReader(path) as reader:
+            found[stream_id(path)] = list(reader.read(200_000, 1 << 30).records)
+    stream = max(found, key=lambda name: len(found[name]))
+    assert len(found[stream]) > 100
+    return stream, found[stream]
+
+
+async def store_from_an_old_position(stack: Stack) -> None:
+    """Be an ingest that rightly has the lease and wrongly believes that its stream is still at the beginning."""
+    stream, records = longest_stream(stack)
+    ring = KeyRing.from_text((stack.data_dir / "secrets" / "keys").read_text())
+    connection = await connect(role_url(stack.owner_url(), INGEST_ROLE, ring), application="test")
+    try:
+        writer = await Writer.open(connection, await Lease.take(connection, "ingest"))
+        stale = StreamRead(stream, begins=1, next_seq=2, known=True, records=records[:1])
+        with pytest.raises(PositionMoved):
+            await writer.store(batch_of([stale]))
+    finally:
+        await connection.close()
+
+
 async def replay_a_stream(stack: Stack) -> None:
-    """Put the records of the largest journal back under a new stream, as a restored backup would."""
+    """Put the records of the longest journal back under a new stream, as a restored backup would."""
+    _, records = longest_stream(stack)
     journal = stack.data_dir / "journal"
-    largest = max(journal.iterdir(), key=lambda path: sum(1 for _ in path.iterdir()))
-    reader = StreamReader(largest, 0)
-    records = reader.read(200_000, 1 << 30).records
-    assert len(records) > 100
     writer = JournalWriter.open(journal, "os", on_failure=lambda error: pytest.fail(str(error)))
     for _, kind, payload in records:
         writer.append(kind, payload)

@@ -69,14 +69,18 @@ async def test_answers_have_the_documented_fields(api: Api, owner_connection: Co
         ("post", "/api/v1/conversions", "/api/v1/conversions", conversion),
         ("post", "/api/v1/conversions", "/api/v1/conversions", conversion),
         ("get", "/api/v1/conversions", "/api/v1/conversions", None),
+        ("get", "/api/v1/conversions/{id}", "/api/v1/conversions/conv_", None),
         ("get", "/api/v1/clicks/{id}", f"/api/v1/clicks/{click_id}", None),
         ("post", "/api/v1/conversions", "/api/v1/conversions", {"click_id": "x"}),
         ("delete", "/api/v1/campaigns/{id}", f"/api/v1/campaigns/{campaign['id']}", None),
         ("get", "/api/v1/campaigns/{id}", f"/api/v1/campaigns/{campaign['id']}", None),
     ]
     seen = set()
+    made = {"id": ""}
     for method, template, path, body in calls:
-        answer: Answer = await api.call(method.upper(), path, body)
+        answer: Answer = await api.call(method.upper(), path + made["id"] if path.endswith("conv_") else path, body)
+        if answer.status == 201 and "click_id" in answer.data:
+            made["id"] = answer.data["id"].removeprefix("conv_")
         schema = document["paths"][template][method]["responses"][str(answer.status)]["content"]["application/json"]
         _assert_fits(answer.body, schema["schema"], document, f"{method} {path}")
         seen.add((method, template))

@@ -18,9 +18,7 @@ NOON = datetime(2024, 1, 15, 10, 30, 0, 125_000, tzinfo=UTC)
 
 
 async def test_login_gives_the_token_at_the_top_level(api: Api) -> None:
-    answer = await api.anonymous().call(
-        "POST", "/api/v1/auth/token", {"email": api.email, "password": PASSWORD}
-    )
+    answer = await api.anonymous().call("POST", "/api/v1/auth/token", {"email": api.email, "password": PASSWORD})
     assert answer.status == 200
     assert list(answer.body) == ["success", "token", "expires_in"]
     assert answer.body["success"] is True

@@ -16,7 +16,15 @@ from management.db.pool import SoleConnection, connect
 from shared.ids import KeyRing
 from tests.fold_builders import Person
 from tests.integration.fold.conftest import Folding
-from tests.integration.fold.facts import Fact, Postback, ensure_days, rollups, store_clicks, store_postbacks
+from tests.integration.fold.facts import (
+    Fact,
+    Postback,
+    conversions,
+    ensure_days,
+    rollups,
+    store_clicks,
+    store_postbacks,
+)
 from tests.integration.fold.process import fold_process
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -50,6 +58,14 @@ def crowd(dice: random.Random, clicks: int) -> list[Fact]:
     ]
 
 
+OF_FOLD = "application_name = 'milepost fold'"
+AT_A_LOCK = "wait_event_type = 'Lock'"
+
+
+def calls_for(facts: list[Fact]) -> list[Postback]:
+    return [Postback(fact.click.click_id, NOON, campaign_id=fact.campaign_id, payout=Decimal(1)) for fact in facts]
+
+
 async def until(done: Callable[[], Awaitable[bool]], seconds: float = 30.0) -> None:
     async with asyncio.timeout(seconds):
         while True:
@@ -74,13 +90,7 @@ async def test_kill_9_in_mid_batch_leaves_rollups_equal_to_what_the_rows_say(
     for _ in range(8):
         facts = crowd(dice, 12_000)
         await store_clicks(owner, facts)
-        await store_postbacks(
-            owner,
-            [
-                Postback(fact.click.click_id, NOON, campaign_id=fact.campaign_id, payout=Decimal(1))
-                for fact in facts[:150]
-            ],
-        )
+        await store_postbacks(owner, calls_for(facts[:150]))
         async with fold_process(database_url, ring, tmp_path) as process:
             await process.says("lease_taken")
             await asyncio.sleep(dice.uniform(0, 0.4))
@@ -102,6 +112,41 @@ async def test_kill_9_in_mid_batch_leaves_rollups_equal_to_what_the_rows_say(
     assert await owner.fetchval("SELECT count(*) FROM click_labels") == 8 * 12_000
     assert await owner.fetchval("SELECT sum(conversions) FROM r15 WHERE basis = 0") == 8 * 150
     assert await rollups(owner, 1) == expected
+
+
+@pytest.mark.parametrize("table", ["r15", "conversions", "postbacks"])
+async def test_kill_9_between_any_two_writes_of_a_batch_leaves_nothing_half_done(
+    owner: SoleConnection, database_url: str, ring: KeyRing, tmp_path: Path, table: str
+) -> None:
+    """A lock on one of the tables that a batch writes holds it there for as long as the kill takes."""
+    await ensure_days(owner, NOON, 2)
+    facts = crowd(random.Random(2), 300)
+    await store_clicks(owner, facts)
+    await store_postbacks(owner, calls_for(facts[:20]))
+    async with fold_process(database_url, ring, tmp_path) as process:
+        async with owner.transaction():
+            await owner.execute(f"LOCK TABLE {table} IN EXCLUSIVE MODE")
+
+            async def held() -> bool:
+                return await owner.fetchval(
+                    f"SELECT count(*) = 1 FROM pg_stat_activity WHERE {OF_FOLD} AND {AT_A_LOCK}"
+                )  # type: ignore[no-any-return]
+
+            await until(held)
+            await process.ends(signal.SIGKILL)
+
+        async def gone() -> bool:
+            return await owner.fetchval(f"SELECT count(*) = 0 FROM pg_stat_activity WHERE {OF_FOLD}")  # type: ignore[no-any-return]
+
+        await until(gone)
+    assert await owner.fetchval("SELECT count(*) FROM click_deltas") == 300
+    assert await owner.fetchval("SELECT count(*) FROM postback_deltas") == 20
+    assert (await rollups(owner, 1), await conversions(owner, 1)) == (set(), [])
+    async with fold_process(database_url, ring, tmp_path) as process:
+        await process.says("lease_taken")
+        assert await process.ends(signal.SIGTERM) == 0
+    assert await rollups(owner, 1) == {tuple(row) for row in await owner.fetch(FROM_ROWS)}
+    assert len(await conversions(owner, 1)) == 20
 
 
 async def test_who_lost_the_lease_changes_nothing_more(
@@ -157,12 +202,18 @@ async def test_a_lost_connection_is_made_again(
     await ensure_days(owner, NOON, 1)
     async with fold_process(database_url, ring, tmp_path) as process:
         await process.says("lease_taken")
-        # Several times, because what the client sees depends on whether a statement was under way.
-        for number in range(1, 9):
+        for number in range(1, 7):
+            # Half of the times while the process cannot notice it: then it finds out in the middle of a statement.
+            frozen = number % 2 == 0
+            if frozen:
+                process.process.send_signal(signal.SIGSTOP)
             ended = await owner.fetch(
                 "SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity WHERE application_name = 'milepost fold'"
             )
             assert len(ended) == 1
+            if frozen:
+                await asyncio.sleep(0.1)
+                process.process.send_signal(signal.SIGCONT)
             await store_clicks(owner, [Fact(Person().click(NOON))])
 
             async def folded(expected: int = number) -> bool:
