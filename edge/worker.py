@@ -97,9 +97,7 @@ class Worker:
         self._server.should_exit = True
         await serving
 
-        for task in background:
-            task.cancel()
-        await asyncio.gather(*background, return_exceptions=True)
+        await _cancelled(background)
         await routing.close()
         await journal.close()
         self._reports.send(self._report(journal, routing, network_data))
@@ -201,6 +199,15 @@ async def _kept_running(name: str, run: Callable[[], Awaitable[None]]) -> None:
             await asyncio.sleep(1)
         else:
             return
+
+
+async def _cancelled(tasks: list[asyncio.Task[None]]) -> None:
+    """Cancel until they end: before Python 3.12 `asyncio.wait_for`, which the Redis client uses, may swallow one
+    cancellation when its answer arrives in the same step."""
+    while open_tasks := [task for task in tasks if not task.done()]:
+        for task in open_tasks:
+            task.cancel()
+        await asyncio.wait(open_tasks, timeout=0.5)
 
 
 async def _reload_ip_data(network_data: NetworkData) -> None:

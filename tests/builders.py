@@ -4,7 +4,7 @@ For tests of what reads these tables. How events become such rows is tests/unit/
 """
 
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -132,7 +132,7 @@ async def _returning(connection: Connection, table: str, row: Row) -> int:
     return number
 
 
-async def _insert(connection: Connection, table: str, rows: list[Mapping[str, Any]]) -> None:
+async def _insert(connection: Connection, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
     if not rows:
         return
     columns = list(rows[0])

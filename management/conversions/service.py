@@ -5,8 +5,10 @@ says is computed from the same set of calls by the same function, so it never wa
 """
 
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any, Final
 
 from management.api.auth import Tenant
@@ -57,6 +59,7 @@ async def report(
 
     key = _key(tenant.account.id, campaign, click, asked, call_id := uuid.uuid4())
     calls = await repository.lock_calls(tenant.connection, tenant.account.id, key)
+    now = _behind(calls, now)
     call = Call(
         id=call_id.bytes,
         happened_at=now,
@@ -73,11 +76,10 @@ async def report(
         cost_value=campaign.cost_value,
         origin="api",
     )
-    settled = settle([*calls, call])
-    decision = settled.reasons[call.id]
-    if settled.conversion is None or decision == postback.TRANSITION:
+    before, settled = settle(calls).conversion, settle([*calls, call])
+    if settled.conversion is None or settled.reasons[call.id] == postback.TRANSITION:
         raise because(CONFLICT, *_worded(postback.TRANSITION))
-    duplicate = decision == postback.DUPLICATE
+    duplicate = before is not None and _says(before) == _says(settled.conversion)
     await repository.store(
         tenant.connection,
         NewCall(
@@ -95,6 +97,17 @@ async def report(
     )
     number = await repository.number(tenant.connection, tenant.account.id, key)
     return Reported(_row(key, number, click, clicked_at, asked, settled.conversion), duplicate)
+
+
+def _behind(calls: Iterable[Call], now: datetime) -> datetime:
+    """`now`, or a millisecond after the last call of this key that came by an API: their order is that of the lock,
+    whatever the clocks of two API hosts say and however short after each other they come."""
+    last = max((call.arrived_at for call in calls if call.stream == API_STREAM), default=_EPOCH)
+    return max(now, last + timedelta(milliseconds=1))
+
+
+def _says(conversion: Conversion) -> tuple[str, Decimal, str]:
+    return conversion.status, conversion.payout, conversion.currency
 
 
 def _read(wanted: ConversionCreate, now: datetime) -> PostbackCall:

@@ -26,10 +26,8 @@ _LONGEST_PAUSE = 5.0
 _LEASE = "fold"
 
 # A transaction that lost a race (against a take-over, or a lock held too long) left nothing behind and may come again.
-# InternalClientError is what asyncpg makes of a backend that is ended between two of its statements.
 _AGAIN = (
     *UNREACHABLE,
-    asyncpg.InternalClientError,
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
     asyncpg.LockNotAvailableError,

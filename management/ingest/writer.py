@@ -20,7 +20,7 @@ from management.ingest.decode import CLICK_COLUMNS, POSTBACK_COLUMNS
 
 queries = Queries("management.ingest", "writer.sql")
 
-INTERRUPTIONS: Final = (*UNREACHABLE, asyncpg.PostgresError, asyncpg.InternalClientError)
+INTERRUPTIONS: Final = (*UNREACHABLE, asyncpg.PostgresError)
 """What says nothing about the records: try again on a new connection from the stored positions."""
 _REFUSALS: Final = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.ProgramLimitExceededError)
 _COPY_HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)

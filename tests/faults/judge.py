@@ -89,18 +89,18 @@ GROUP BY 1, 2, 3, 4
 async def _rollup_differences(connection: "Connection", campaign_id: int, conversions: int) -> int:
     rollups = {tuple(row.values()) for row in await connection.fetch(_ROLLUPS, campaign_id)}
     rows = {tuple(row.values()) for row in await connection.fetch(_ROWS, campaign_id)}
-    unique, labelled = await connection.fetchrow(
-        "SELECT (SELECT coalesce(sum(unique_clicks), 0) FROM r15 WHERE campaign_id = $1 AND basis = 0),"
-        " (SELECT count(*) FROM click_labels WHERE campaign_id = $1 AND is_unique)",
+    uniques: int = await connection.fetchval(
+        "SELECT abs((SELECT coalesce(sum(unique_clicks), 0) FROM r15 WHERE campaign_id = $1 AND basis = 0)"
+        " - (SELECT count(*) FROM click_labels WHERE campaign_id = $1 AND is_unique))::integer",
         campaign_id,
     )
-    differences = len(rollups ^ rows) + abs(int(unique) - labelled)
+    differences = len(rollups ^ rows) + uniques
     for basis in (0, 1):
-        counted, revenue = await connection.fetchrow(
-            "SELECT coalesce(sum(conversions), 0), coalesce(sum(revenue), 0) FROM r15"
+        (sums,) = await connection.fetch(
+            "SELECT coalesce(sum(conversions), 0) AS counted, coalesce(sum(revenue), 0) AS revenue FROM r15"
             " WHERE campaign_id = $1 AND basis = $2 AND class <> 0",
             campaign_id,
             basis,
         )
-        differences += abs(int(counted) - conversions) + (revenue != conversions * Decimal(PAYOUT))
+        differences += abs(int(sums["counted"]) - conversions) + (sums["revenue"] != conversions * Decimal(PAYOUT))
     return differences

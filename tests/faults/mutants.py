@@ -35,8 +35,8 @@ MUTANTS = (
     Mutant(
         "click ids are not unique in Postgres",
         "management/db/migrations/0002_events.sql",
-        "    details          jsonb       NOT NULL,\n    PRIMARY KEY (account_id, click_id, ts)\n",
-        "    details          jsonb       NOT NULL\n",
+        "    PRIMARY KEY (account_id, ts, click_id)\n) PARTITION",
+        "    CHECK (cost >= 0)\n) PARTITION",
     ),
     Mutant(
         "positions move without compare-and-set",

@@ -33,13 +33,12 @@ async def settled(stack: Stack) -> None:
     last = None
     async with stack.database() as connection:
         while True:
-            now = tuple(
-                await connection.fetchrow(
-                    "SELECT (SELECT count(*) FROM clicks), (SELECT count(*) FROM postbacks),"
-                    " (SELECT count(*) FROM click_deltas) + (SELECT count(*) FROM postback_deltas),"
-                    " (SELECT count(*) FROM conversions WHERE NOT attached)"
-                )
+            (row,) = await connection.fetch(
+                "SELECT (SELECT count(*) FROM clicks), (SELECT count(*) FROM postbacks),"
+                " (SELECT count(*) FROM click_deltas) + (SELECT count(*) FROM postback_deltas),"
+                " (SELECT count(*) FROM conversions WHERE NOT attached)"
             )
+            now = tuple(row)
             # At the deadline the judge says what is missing.
             if (now == last and now[2:] == (0, 0)) or time.monotonic() > deadline:
                 return

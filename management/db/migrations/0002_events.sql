@@ -31,9 +31,9 @@ CREATE TABLE clicks (
     stream           bytea       NOT NULL,
     seq              bigint      NOT NULL,
     details          jsonb       NOT NULL,
-    PRIMARY KEY (account_id, click_id, ts)
+    -- ts first: one index is the wall against repeats and the order of an account's click list
+    PRIMARY KEY (account_id, ts, click_id)
 ) PARTITION BY RANGE (ts);
-CREATE INDEX clicks_account_ts ON clicks (account_id, ts, click_id);
 CREATE INDEX clicks_campaign_ts ON clicks (campaign_id, ts, click_id);
 CREATE INDEX clicks_ts ON clicks USING brin (ts);
 COMMENT ON COLUMN clicks.cost IS 'nano-units (10^-9) of the account''s currency';

@@ -90,7 +90,7 @@ def forged(ring: KeyRing, api: Api) -> dict[str, str]:
     def signed(change: dict[str, Any], *, kid: object = "1", secret: bytes = key, algorithm: str = ALGORITHM) -> str:
         claims = {name: value for name, value in {**good, **change}.items() if value is not ...}
         headers = {} if kid is ... else {"kid": kid}
-        return jwt.encode(claims, secret, algorithm=algorithm, headers=headers)  # type: ignore[arg-type]
+        return jwt.encode(claims, secret, algorithm=algorithm, headers=headers)
 
     def encoded(part: object) -> str:
         return base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode()

@@ -77,9 +77,9 @@ async def test_with_an_account_the_application_role_sees_only_that_account(datab
     await two_accounts(database_url)
     async with await open_pool(app_url, application="test", size=1) as pool:
         async with reading(pool, 2) as connection:
-            assert await connection.fetch("SELECT account_id FROM users") == [(2,)]
-            assert await connection.fetch("SELECT id FROM accounts") == [(2,)]
-            assert await connection.fetch("SELECT account_id FROM r15") == [(2,)]
+            assert await connection.fetchval("SELECT array_agg(account_id) FROM users") == [2]
+            assert await connection.fetchval("SELECT array_agg(id) FROM accounts") == [2]
+            assert await connection.fetchval("SELECT array_agg(account_id) FROM r15") == [2]
         async with pool.acquire() as connection:
             assert await connection.fetchval("SELECT count(*) FROM users") == 0, "the setting outlived its transaction"
 

@@ -167,36 +167,39 @@ async def test_a_wire_that_breaks_at_every_kind_of_place(
 async def test_a_holder_frozen_inside_copy_is_taken_over_and_gives_way(
     start: Start, data_dir: Path, owner: asyncpg.Connection, database_url: str
 ) -> None:
-    streams = {await write_stream(data_dir / "journal", [click() for _ in range(6000)]): 6001}
+    streams: dict[bytes, int] = {}
     in_copy = (
         "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'milepost ingest' AND state = 'active'"
         " AND query LIKE 'COPY %' AND wait_event = 'ClientRead'"
     )
-    # Frozen and woken until the backend is found waiting for the rest of the COPY.
     frozen = start()
     await frozen.until("ingest_works")
-    async with asyncio.timeout(20):
-        while True:
+    # Another backlog, until the process is caught with its backend waiting for the rest of a COPY.
+    caught = False
+    while not caught:
+        assert len(streams) < 20, "it was never caught inside a COPY"
+        streams |= {await write_stream(data_dir / "journal", [click() for _ in range(6000)]): 6001}
+        stored = 6000 * len(streams)
+        while not caught and await owner.fetchval("SELECT count(*) FROM clicks") < stored:
             frozen.signal(signal.SIGSTOP)
             await asyncio.sleep(0.01)
-            if await owner.fetchval(in_copy):
-                break
-            assert await owner.fetchval("SELECT count(*) FROM clicks") == 0, "it was stored before it could be frozen"
-            frozen.signal(signal.SIGCONT)
-            await asyncio.sleep(0.001)
+            caught = bool(await owner.fetchval(in_copy))
+            if not caught:
+                frozen.signal(signal.SIGCONT)
+                await asyncio.sleep(0.001)
     second = start()
     began = time.monotonic()
     await second.until("ingest_works")
     assert time.monotonic() - began < SILENT_SECONDS + 3
-    await until_count(owner, "clicks", 6000)
+    await until_count(owner, "clicks", stored)
     frozen.signal(signal.SIGCONT)
     assert await frozen.ended() == 3
     assert frozen.said("another_ingest_took_over") == 1
     streams |= {await write_stream(data_dir / "journal", [click()]): 2}
-    await until_count(owner, "clicks", 6001)
+    await until_count(owner, "clicks", stored + 1)
     second.signal(signal.SIGTERM)
     assert await second.ended() == 0
-    await assert_exactly_once(owner, 6001, 0, streams)
+    await assert_exactly_once(owner, stored + 1, 0, streams)
 
 
 async def test_the_second_to_start_stands_by_and_works_when_the_first_is_gone(
