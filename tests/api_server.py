@@ -136,7 +136,8 @@ def settings(database_url: str, redis_url: str, **environ: str) -> Settings:
 @asynccontextmanager
 async def serving(settings: Settings, ring: KeyRing) -> AsyncIterator[Api]:
     """The API on a free port, until the block ends."""
-    with socket.socket() as listener:
+    # Named as TCP, so that asyncio sends small answers at once; without it each costs 40 ms.
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.bind(("127.0.0.1", 0))
         server = Server(server_config(create_app(settings, ring)))
         task = asyncio.create_task(server.serve(sockets=[listener]))

@@ -38,7 +38,7 @@ FROM campaigns WHERE account_id = $1 AND id = $2;
 
 -- name: lock_key
 -- Calls of one conversion follow each other, so that exactly one of them makes it.
-SELECT $1::bigint;
+SELECT pg_advisory_xact_lock($1);
 
 -- name: calls
 -- Every call that takes part in the state of one conversion (reasons of shared.postback).
