@@ -5,11 +5,12 @@ A click's cost is a whole number of nano-units (10^-9): a cost_value has up to 6
 """
 
 import re
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_UP, Context, Decimal
 
 NANO = 1_000_000_000
 _PAYOUT = re.compile(r"-?\d{1,12}(\.\d{1,6})?")
 _LINK_COST = re.compile(r"\d{1,6}(\.\d{1,6})?")
+_EXACT = Context(prec=40)
 _CENTS_OF = {2: Decimal("0.01"), 4: Decimal("0.0001")}
 
 
@@ -33,13 +34,14 @@ def click_cost(model: str | None, value: Decimal | None) -> int:
     return int(value * NANO) if model == "cpc" else int(value * NANO / 1000)
 
 
-def nanos_to_decimal(nanos: int) -> Decimal:
-    return Decimal(nanos) / NANO
+def nanos_to_decimal(nanos: int | Decimal) -> Decimal:
+    """Whole nano-units as an amount, exact for sums of up to 10^31 units."""
+    return Decimal(nanos).scaleb(-9, _EXACT)
 
 
 def figure(value: Decimal, *, places: int = 4) -> str:
     """`value` as a JSON number with 2 to 4 decimals, rounded once, half up; zeros beyond the second dropped."""
-    rounded = value.quantize(_CENTS_OF[places], ROUND_HALF_UP)
+    rounded = value.quantize(_CENTS_OF[places], ROUND_HALF_UP, _EXACT)
     text = f"{abs(rounded) if rounded == 0 else rounded:f}"
     whole, _, fraction = text.partition(".")
     return f"{whole}.{fraction[:2]}{fraction[2:].rstrip('0')}"

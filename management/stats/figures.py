@@ -28,11 +28,11 @@ FORMULAS: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """What one traffic class adds up to. `click_cost` in nano-units, other amounts in the account's currency."""
+    """What one traffic class adds up to. `click_cost` in whole nano-units, other amounts in the account's currency."""
 
     clicks: int = 0
     unique_clicks: int = 0
-    click_cost: int = 0
+    click_cost: Decimal = Decimal(0)
     conversions: int = 0
     pending_conversions: int = 0
     rejected_conversions: int = 0
@@ -46,7 +46,7 @@ class Slice:
         return Slice(
             self.clicks + other.clicks,
             self.unique_clicks + other.unique_clicks,
-            self.click_cost + other.click_cost,
+            _CONTEXT.add(self.click_cost, other.click_cost),
             self.conversions + other.conversions,
             self.pending_conversions + other.pending_conversions,
             self.rejected_conversions + other.rejected_conversions,

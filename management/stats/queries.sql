@@ -63,7 +63,7 @@ WITH waiting AS MATERIALIZED (
       AND CASE WHEN $5 = 1 THEN click_at ELSE converted_at END < $4
 )
 SELECT campaign_id, class, sum(clicks)::bigint AS clicks, sum(unique_clicks)::bigint AS unique_clicks,
-       sum(click_cost)::bigint AS click_cost, sum(conversions)::bigint AS conversions,
+       sum(click_cost) AS click_cost, sum(conversions)::bigint AS conversions,
        sum(pending_conversions)::bigint AS pending_conversions,
        sum(rejected_conversions)::bigint AS rejected_conversions, sum(revenue) AS revenue,
        sum(pending_revenue) AS pending_revenue, sum(rejected_revenue) AS rejected_revenue,

@@ -166,7 +166,8 @@ CREATE TABLE r15 (
     outcome              smallint    NOT NULL,
     clicks               bigint      NOT NULL DEFAULT 0,
     unique_clicks        bigint      NOT NULL DEFAULT 0,
-    click_cost           bigint      NOT NULL DEFAULT 0,
+    -- numeric: the sum of clicks at the highest cost would leave bigint after some thousands
+    click_cost           numeric     NOT NULL DEFAULT 0,
     conversions          bigint      NOT NULL DEFAULT 0,
     pending_conversions  bigint      NOT NULL DEFAULT 0,
     rejected_conversions bigint      NOT NULL DEFAULT 0,

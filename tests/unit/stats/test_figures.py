@@ -9,9 +9,11 @@ from management.stats.figures import Figures, Slice, Sums, add_sums
 
 SAMPLE = Sums(
     {
-        1: Slice(10_000, 8_500, 5_000 * 10**9, 440, 3, 2, Decimal("20000.00"), Decimal(30), Decimal(20), Decimal(0)),
-        2: Slice(3_000, 2_500, 1_500 * 10**9, 0, 0, 0, Decimal(0), Decimal(0), Decimal(0), Decimal(0)),
-        3: Slice(2_000, 1_500, 1_000 * 10**9, 10, 0, 1, Decimal("250.00"), Decimal(0), Decimal(5), Decimal(0)),
+        1: Slice(
+            10_000, 8_500, Decimal(5_000 * 10**9), 440, 3, 2, Decimal("20000.00"), Decimal(30), Decimal(20), Decimal(0)
+        ),
+        2: Slice(3_000, 2_500, Decimal(1_500 * 10**9), 0, 0, 0, Decimal(0), Decimal(0), Decimal(0), Decimal(0)),
+        3: Slice(2_000, 1_500, Decimal(1_000 * 10**9), 10, 0, 1, Decimal("250.00"), Decimal(0), Decimal(5), Decimal(0)),
     }
 )
 
