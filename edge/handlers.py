@@ -115,9 +115,7 @@ class ClickHandler:
             self._ip_storage,
         )
         try:
-            durable = self._append(events.CLICK, bounded(event))
-            if durable is not None:
-                await durable
+            await self._append(events.CLICK, bounded(event))
         except JournalFailed:
             self._counters.add("journal_refused")
             return await respond.UNAVAILABLE.send(send)
@@ -241,9 +239,7 @@ class PostbackHandler:
             "origin": "postback",
         }
         try:
-            durable = self._journal.append(events.POSTBACK, events.encode(event))
-            if durable is not None:
-                await durable
+            await self._journal.append(events.POSTBACK, events.encode(event))
         except JournalFailed:
             self._counters.add("journal_refused")
             return respond.failure(errors.NOT_DURABLE)

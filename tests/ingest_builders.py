@@ -82,14 +82,14 @@ async def write_stream(root: Path, found: Iterable[Event | bytes], *, segment_by
     failures: list[BaseException] = []
     writer = JournalWriter.open(root, "os", segment_bytes=segment_bytes, on_failure=failures.append)
     for event in found:
-        append(writer, event)
+        await append(writer, event)
     await writer.close()
     assert failures == []
     return writer.stream
 
 
-def append(writer: JournalWriter, event: Event | bytes) -> None:
+async def append(writer: JournalWriter, event: Event | bytes) -> None:
     if isinstance(event, bytes):
-        writer.append(CLICK, event)
+        await writer.append(CLICK, event)
     else:
-        writer.append(kind_of(event), payload(event))
+        await writer.append(kind_of(event), payload(event))

@@ -92,14 +92,13 @@ class JournalWriter(ABC):
             raise
 
     @abstractmethod
-    def append(self, kind: int, payload: bytes) -> asyncio.Future[None] | None:
+    def append(self, kind: int, payload: bytes) -> asyncio.Future[None]:
         """Takes one record, which gets the seq that `next_seq` showed.
 
-        `fsync`: gives a future that completes after the fdatasync which covers the record, or fails with
-        `JournalFailed`; the record is kept even when the waiter is cancelled. Each future is the caller's own.
-        `os`: the record was handed to the kernel by write(2) when this returns, and None is given: nothing to
-        await. Both raise `JournalFailed` after a failure or `close`, `PayloadRefused` for a payload no record can
-        hold; then no seq was used up.
+        Gives a future, the caller's own, that completes after the fdatasync (`fsync`) or the write(2) (`os`) which
+        covers the record, or fails with `JournalFailed`; the record is kept even when the waiter is cancelled.
+        Raises `JournalFailed` after a failure or `close`, `PayloadRefused` for a payload no record can hold; then no
+        seq was used up.
         """
 
     @property

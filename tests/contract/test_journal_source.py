@@ -27,7 +27,7 @@ class JournalOrigin:
 
     async def append(self, stream: bytes, payloads: Sequence[bytes]) -> None:
         for payload in payloads:
-            self._writers[stream].append(KIND, payload)
+            await self._writers[stream].append(KIND, payload)
 
     async def end(self, stream: bytes) -> None:
         await self._writers.pop(stream).close()

@@ -126,8 +126,7 @@ async def replay_a_stream(stack: Stack) -> None:
     _, records = longest_stream(stack)
     journal = stack.data_dir / "journal"
     writer = JournalWriter.open(journal, "os", on_failure=lambda error: pytest.fail(str(error)))
-    for _, kind, payload in records:
-        writer.append(kind, payload)
+    await asyncio.gather(*(writer.append(kind, payload) for _, kind, payload in records))
     await writer.close()
     deadline = time.monotonic() + 30
     async with stack.database() as connection:

@@ -145,7 +145,7 @@ FOREIGN = ClickIds(KeyRing.generate())
         ("{clickid}", "UNEXPANDED_MACRO"),
         ("nonsense", "INVALID_CLICK_ID"),
         ("clk_" + "A" * 36, "INVALID_CLICK_ID"),
-        (FOREIGN.issue(1, 1_790_000_000_000), "INVALID_CLICK_ID"),
+        pytest.param(FOREIGN.issue(1, 1_790_000_000_000), "INVALID_CLICK_ID", id="of another installation"),
         ("clk_\xff", "INVALID_CLICK_ID"),
         ("clk_" + "é" * 36, "INVALID_CLICK_ID"),
     ],

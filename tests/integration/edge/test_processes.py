@@ -169,7 +169,10 @@ def test_the_admin_port_listens_on_loopback_only(edge: Edge) -> None:
 
 def test_ip_data_is_taken_up_while_running(own_edge: Edge) -> None:
     own_edge.data_dir.ip.mkdir()
-    (own_edge.data_dir.ip / "vpn.txt").write_text("203.0.113.0/24\n")
+    # Whole at once: an empty file that grows would be a list of nothing for a moment.
+    draft = own_edge.data_dir.ip / "vpn.draft"
+    draft.write_text("203.0.113.0/24\n")
+    draft.rename(own_edge.data_dir.ip / "vpn.txt")
     await_true(lambda: own_edge.admin("/healthz").json()["ip_data"] != "Not configured", "the list is in use", 10)
     own_edge.get(LINK, X_Forwarded_For="203.0.113.5")
     assert own_edge.clicks()[-1]["class"] == 3

@@ -101,10 +101,10 @@ async def test_kills_in_mid_batch_while_a_worker_writes(
             for _ in range(chance.randrange(5, 60)):
                 for _ in range(chance.randrange(1, 120)):
                     if chance.random() < 0.05:
-                        append(writer, postback())
+                        await append(writer, postback())
                         postbacks += 1
                     else:
-                        append(writer, click())
+                        await append(writer, click())
                         clicks += 1
                 await asyncio.sleep(chance.random() * 0.04)
             written[writer.stream] = writer.next_seq
@@ -273,9 +273,7 @@ async def test_a_click_is_there_within_a_tenth_of_a_second(
     writer = JournalWriter.open(data_dir / "journal", "fsync", on_failure=failures.append)
     delays = []
     for number in range(1, 21):
-        durable = writer.append(1, payload(click()))
-        assert durable is not None
-        await durable
+        await writer.append(1, payload(click()))
         began = time.monotonic()
         await until_count(owner, "clicks", number)
         delays.append(time.monotonic() - began)

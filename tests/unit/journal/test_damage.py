@@ -55,7 +55,7 @@ def test_any_mutation_loses_only_what_it_touches(
 async def test_a_living_stream_goes_on_behind_damage(tmp_path: Path, damage: str) -> None:
     journal = JournalWriter.open(tmp_path, "os", on_failure=no_failure)
     for seq in range(1, 6):
-        journal.append(0, payload_of(seq))
+        await journal.append(0, payload_of(seq))
     segment = next(journal.path.glob("*.seg"))
     third = encode(3, 0, payload_of(3))
     at = segment.read_bytes().index(third)
@@ -68,7 +68,7 @@ async def test_a_living_stream_goes_on_behind_damage(tmp_path: Path, damage: str
         assert [seq for seq, _, _ in records] == [1, 2, 4, 5]
         assert gaps == [Gap(3, 3, "damaged")]
         assert not finished
-        journal.append(0, payload_of(6))
+        await journal.append(0, payload_of(6))
         assert [seq for seq, _, _ in reader.read(10, 10_000).records] == [6]
         await journal.close()
 

@@ -185,7 +185,7 @@ async def test_idle_reads_notice_a_rotation_within_the_same_tick_of_the_clock(tm
     journal = JournalWriter.open(tmp_path, "os", segment_bytes=200, on_failure=no_failure)
     with StreamReader(journal.path) as reader:
         for seq in range(1, 200):
-            journal.append(0, b"x" * 150)
+            await journal.append(0, b"x" * 150)
             assert [r[0] for r in reader.read(10, 1000).records] == [seq]
             assert reader.read(10, 1000) == ReadBatch([], [], seq + 1, False)
     await journal.close()

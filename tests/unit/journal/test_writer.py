@@ -25,7 +25,7 @@ from shared.journal import (
     stream_id,
     streams,
 )
-from shared.journal.segment import RESERVE_BYTES
+from shared.journal.segment import RESERVE_BYTES, OpenSegment
 from shared.journal.stream import list_segments
 from tests.unit.journal.stream_builder import no_failure, payload_of, read_on
 
@@ -46,9 +46,7 @@ def read_seqs(journal: JournalWriter) -> list[int]:
 
 
 async def commit(journal: JournalWriter, seq: int) -> None:
-    committed = journal.append(seq % 7, payload_of(seq))
-    if committed is not None:
-        await committed
+    await journal.append(seq % 7, payload_of(seq))
 
 
 @pytest.mark.parametrize("durability", BOTH)
@@ -65,10 +63,25 @@ async def test_an_acknowledged_record_is_in_the_file(tmp_path: Path, durability:
         assert reader.read(10, 1000).finished
 
 
-async def test_with_os_a_record_is_in_the_file_when_append_returns(tmp_path: Path) -> None:
+async def test_with_os_the_records_of_one_step_are_one_write_and_nothing_is_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     journal = JournalWriter.open(tmp_path, "os", on_failure=no_failure)
-    assert journal.append(1, b"{}") is None
-    assert read_seqs(journal) == [1]
+    writes: list[int] = []
+    write = OpenSegment.write
+
+    def counted(segment: OpenSegment, piece: bytes) -> None:
+        writes.append(len(piece))
+        write(segment, piece)
+
+    monkeypatch.setattr(OpenSegment, "write", counted)
+    monkeypatch.setattr(OpenSegment, "sync", lambda segment: pytest.fail("the loop waited for the disk"))
+    waiting = [journal.append(1, b"{}") for _ in range(5)]
+    assert not any(waiter.done() for waiter in waiting)
+    await asyncio.gather(*waiting)
+    assert len(writes) == 1
+    assert read_seqs(journal) == [1, 2, 3, 4, 5]
+    monkeypatch.undo()
     await journal.close()
 
 
@@ -188,8 +201,7 @@ async def test_segments_rotate_at_their_size_and_are_named_by_their_first_seq(
 async def test_a_record_larger_than_a_segment_still_finds_its_place(tmp_path: Path, durability: Durability) -> None:
     journal = JournalWriter.open(tmp_path, durability, segment_bytes=1000, on_failure=no_failure)
     for payload in (bytes(5000), b"{}", bytes(MAX_PAYLOAD), b"{}"):
-        if committed := journal.append(0, payload):
-            await committed
+        await journal.append(0, payload)
     await journal.close()
     with StreamReader(journal.path) as reader:
         assert [len(payload) for _, _, payload in read_on(reader)[0]] == [5000, 2, MAX_PAYLOAD, 2]
@@ -202,8 +214,7 @@ async def test_space_is_reserved_in_steps_and_given_back_at_the_end(tmp_path: Pa
     assert segment.stat().st_size == RESERVE_BYTES
     assert segment.stat().st_blocks * 512 >= RESERVE_BYTES
     for _ in range(RESERVE_BYTES // MAX_PAYLOAD + 1):
-        if committed := journal.append(0, bytes(MAX_PAYLOAD)):
-            await committed
+        await journal.append(0, bytes(MAX_PAYLOAD))
     assert segment.stat().st_size == 2 * RESERVE_BYTES
     await journal.close()
     assert RESERVE_BYTES < segment.stat().st_size < RESERVE_BYTES + 2 * MAX_PAYLOAD
@@ -277,8 +288,7 @@ async def main():
             sys.stdout.write("refused in the child\\n")
             sys.stdout.flush()
         time.sleep(60)
-    if committed := journal.append(0, b"{}"):
-        await committed
+    await journal.append(0, b"{}")
     os.kill(os.getpid(), 9)
 
 asyncio.run(main())
