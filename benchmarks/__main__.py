@@ -26,8 +26,8 @@ async def measure(stack: Stack, folder: Path) -> None:
         clicks, size = chain.journal_bytes(stack)
         print(f"\nJournal: {clicks} clicks, {size / clicks:.0f} bytes a click")
 
-        ingest = await chain.until(stack, "ingest", "SELECT count(*) FROM clicks", clicks, clicks)
-        fold = await chain.until(stack, "fold", "SELECT count(*) FROM click_deltas", 0, clicks)
+        ingest = await chain.until(stack, "ingest", chain.STORED, clicks, clicks)
+        fold = await chain.until(stack, "fold", chain.TO_FOLD, 0, clicks)
         print("\nIngest and fold, each alone               wall     per second of: process,    backend,        both")
         print(ingest.line("ingest"))
         print(fold.line("fold"))
