@@ -97,9 +97,9 @@ class Api:
         return Api(self.url, self.session, self.ids)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def redis_url() -> Iterator[str]:
-    """A running Valkey, the same for all tests of a session."""
+    """A running Valkey, a file's own like its database: campaigns of two databases share their numbers."""
     with tempfile.TemporaryDirectory(prefix="milepost-test-", ignore_cleanup_errors=True) as folder:
         valkey = EmbeddedValkey(DataDir.at(Path(folder)))
         url = asyncio.run(valkey.start())
