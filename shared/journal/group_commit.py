@@ -8,14 +8,10 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from time import monotonic
 
-from shared.journal.record import FIRST_SEQ, encode
 from shared.journal.segment import OpenSegment
 from shared.journal.stream import Birth
-from shared.journal.writer import JournalFailed, JournalWriter
-
-_Waiters = list[asyncio.Future[None]]
+from shared.journal.writer import JournalWriter
 
 
 class GroupCommitWriter(JournalWriter, durability="fsync"):
@@ -30,29 +26,7 @@ class GroupCommitWriter(JournalWriter, durability="fsync"):
         on_failure: Callable[[BaseException], None],
     ) -> None:
         super().__init__(birth, path, segment, segment_bytes, on_failure)
-        self._new_waiter = self._loop.create_future
-        self._synced_seq = FIRST_SEQ - 1
-        self._records: list[bytes] = []
-        self._waiters: _Waiters = []
-        self._in_flight: _Waiters = []
-        self._busy = False
-
-    @property
-    def synced_seq(self) -> int:
-        return self._synced_seq
-
-    def append(self, kind: int, payload: bytes) -> asyncio.Future[None]:
-        if self._refusal is not None:
-            raise self._refused()
-        seq = self._next_seq
-        self._records.append(encode(seq, kind, payload))
-        self._next_seq = seq + 1
-        waiter = self._new_waiter()
-        self._waiters.append(waiter)
-        if not self._busy:
-            self._busy = True
-            self._loop.call_soon(self._hand_over)
-        return waiter
+        self._in_flight: list[asyncio.Future[None]] = []
 
     def _hand_over(self) -> None:
         if not self._records:
@@ -65,11 +39,7 @@ class GroupCommitWriter(JournalWriter, durability="fsync"):
         self._records, self._waiters = [], []
 
     def _committed(self, next_seq: int) -> None:
-        self._synced_seq = next_seq - 1
-        self._last_sync_at = monotonic()
-        for waiter in self._in_flight:
-            if not waiter.done():
-                waiter.set_result(None)
+        self._answer(self._in_flight, next_seq)
         self._in_flight = []
         # Queued behind the waiters just woken: what they append at once joins the next group.
         self._loop.call_soon(self._hand_over)
@@ -77,12 +47,7 @@ class GroupCommitWriter(JournalWriter, durability="fsync"):
     def _commit_failed(self, failure: BaseException) -> None:
         waiters = self._in_flight + self._waiters
         self._in_flight, self._waiters, self._records = [], [], []
-        for waiter in waiters:
-            if not waiter.done():
-                refusal = JournalFailed(str(failure))
-                refusal.__cause__ = failure
-                waiter.set_exception(refusal)
-        self._fail(failure)
+        self._refuse(waiters, failure)
         self._hand_over()
 
     def _finish_open_records(self) -> None:

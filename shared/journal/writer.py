@@ -11,12 +11,12 @@ import threading
 import time
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Literal
 
-from shared.journal.record import FIRST_SEQ
+from shared.journal.record import FIRST_SEQ, encode
 from shared.journal.segment import OpenSegment
 from shared.journal.stream import Birth, conceive, reveal
 
@@ -59,7 +59,12 @@ class JournalWriter(ABC):
         self._segment_bytes = segment_bytes
         self._on_failure = on_failure
         self._loop = asyncio.get_running_loop()
+        self._new_waiter = self._loop.create_future
+        self._records: list[bytes] = []
+        self._waiters: list[asyncio.Future[None]] = []
+        self._busy = False
         self._next_seq = FIRST_SEQ
+        self._durable_seq = FIRST_SEQ - 1
         self._last_sync_at = time.monotonic()
         self._refusal: BaseException | str | None = None
         self._released: asyncio.Future[None] | None = None
@@ -91,7 +96,6 @@ class JournalWriter(ABC):
             shutil.rmtree(birth.hidden, ignore_errors=True)
             raise
 
-    @abstractmethod
     def append(self, kind: int, payload: bytes) -> asyncio.Future[None]:
         """Takes one record, which gets the seq that `next_seq` showed.
 
@@ -100,15 +104,46 @@ class JournalWriter(ABC):
         Raises `JournalFailed` after a failure or `close`, `PayloadRefused` for a payload no record can hold; then no
         seq was used up.
         """
+        if self._refusal is not None:
+            raise self._refused()
+        seq = self._next_seq
+        self._records.append(encode(seq, kind, payload))
+        self._next_seq = seq + 1
+        waiter = self._new_waiter()
+        self._waiters.append(waiter)
+        if not self._busy:
+            # In a later step, so that all records of this one go together.
+            self._busy = True
+            self._loop.call_soon(self._hand_over)
+        return waiter
+
+    @abstractmethod
+    def _hand_over(self) -> None:
+        """Sends the open records on their way, in the loop, and sees to it that `_busy` is False again."""
+
+    def _answer(self, waiters: Iterable[asyncio.Future[None]], next_seq: int) -> None:
+        self._durable_seq = next_seq - 1
+        self._last_sync_at = time.monotonic()
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _refuse(self, waiters: Iterable[asyncio.Future[None]], failure: BaseException) -> None:
+        for waiter in waiters:
+            if not waiter.done():
+                refusal = JournalFailed(str(failure))
+                refusal.__cause__ = failure
+                waiter.set_exception(refusal)
+        self._fail(failure)
 
     @property
     def next_seq(self) -> int:
         return self._next_seq
 
     @property
-    @abstractmethod
     def synced_seq(self) -> int:
         """The last seq that is as durable as was asked for, FIRST_SEQ - 1 before the first."""
+        return self._durable_seq
 
     @property
     def last_sync_at(self) -> float:

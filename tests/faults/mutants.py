@@ -28,7 +28,7 @@ class Mutant:
 MUTANTS = (
     Mutant(
         "answers do not wait for the journal",
-        "shared/journal/group_commit.py",
+        "shared/journal/writer.py",
         "        self._waiters.append(waiter)\n",
         "        waiter.set_result(None)\n",
     ),

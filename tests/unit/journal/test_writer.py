@@ -305,3 +305,13 @@ def test_a_forked_child_neither_writes_nor_keeps_the_stream_alive(tmp_path: Path
         (path,) = streams(tmp_path / "j")
         with StreamReader(path) as reader:
             assert read_on(reader) == ([(1, 0, b"{}")], [], True)
+
+
+async def test_with_os_closing_commits_what_was_appended_in_the_same_step(tmp_path: Path) -> None:
+    failures: list[BaseException] = []
+    journal = JournalWriter.open(tmp_path, "os", on_failure=failures.append)
+    waiter = journal.append(1, b"{}")
+    await journal.close()
+    await waiter
+    assert read_seqs(journal) == [1]
+    assert failures == []
