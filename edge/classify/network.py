@@ -168,18 +168,18 @@ class NetworkData:
 
     def _reload(self) -> bool:
         present = dict(self._listed())
-        gone = self._files.keys() - present.keys()
-        for name in gone:
-            del self._files[name]
+        # Beside what is in use, so that `status` never names a file that look-ups do not see yet.
+        files = {name: loaded for name, loaded in self._files.items() if name in present}
         for name in (self._tried.keys() | self._problems.keys()) - present.keys():
             self._tried.pop(name, None)
             self._problems.pop(name, None)
-        changed = bool(gone)
+        changed = len(files) < len(self._files)
         for name, stamp in present.items():
-            if self._tried.get(name) != stamp and not (name in self._files and self._unsettled(stamp)):
-                changed |= self._take(name, stamp)
+            if self._tried.get(name) != stamp and not (name in files and self._unsettled(stamp)):
+                changed |= self._take(name, stamp, files)
         if changed:
-            self._snapshot = _build(self._files)
+            self._snapshot = _build(files)
+            self._files = files
         return changed
 
     def _listed(self) -> Iterator[tuple[str, Stamp]]:
@@ -196,7 +196,7 @@ class NetworkData:
     def _unsettled(self, stamp: Stamp) -> bool:
         return 0 <= time.time_ns() - stamp[0] < self._settle_ns
 
-    def _take(self, name: str, stamp: Stamp) -> bool:
+    def _take(self, name: str, stamp: Stamp, files: dict[str, _Loaded]) -> bool:
         path = self._directory / name
         try:
             content = _read_database(path) if path.suffix == ".mmdb" else _read_list(path)
@@ -213,9 +213,9 @@ class NetworkData:
         if isinstance(content, AddressList):
             if content.bad_lines:
                 self._problems[name] = _bad_lines(content)
-            self._files[name] = _Loaded(stamp, content, stamp[0] / 1e9, content.entries)
+            files[name] = _Loaded(stamp, content, stamp[0] / 1e9, content.entries)
         else:
-            self._files[name] = _Loaded(stamp, content, content.as_of, content.entries)
+            files[name] = _Loaded(stamp, content, content.as_of, content.entries)
         return True
 
     def status(self) -> NetworkStatus:
