@@ -87,8 +87,10 @@ class Stack:
 
     def running_pid(self, part: str) -> int | None:
         """None between two lives of a part."""
-        path = self.data_dir / "run" / f"{part}.pid"
-        return int(path.read_text()) if path.exists() else None
+        try:
+            return self.pid(part)
+        except FileNotFoundError:
+            return None
 
     def kill(self, part: str, number: int = signal.SIGKILL) -> int:
         """Send a signal to one part; returns the pid that got it."""
