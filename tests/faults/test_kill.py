@@ -53,7 +53,7 @@ async def wait_api(stack: Stack) -> None:
         await asyncio.sleep(0.1)
 
 
-@pytest.mark.parametrize("durability", ["fsync"])
+@pytest.mark.parametrize("durability", ["fsync", "os"])
 async def test_killing_every_part_under_load_loses_and_doubles_nothing(tmp_path: Path, durability: str) -> None:
     chance = random.Random(20_260_102)
     with running(tmp_path / "data", DURABILITY=durability) as stack:
