@@ -32,7 +32,6 @@ NOT_READY = EdgeError("UNAVAILABLE", 503, "The edge has no routing table yet", r
 NOT_DURABLE = EdgeError("UNAVAILABLE", 503, "The call could not be stored", retry=True)
 PREFETCHED = EdgeError("UNAVAILABLE", 503, "Not answered ahead of need", retry=True)
 FUTURE_KEY = EdgeError("UNAVAILABLE", 503, "The click id was made with a key that is not known here yet", retry=True)
-UNEXPECTED = EdgeError("UNAVAILABLE", 503, "The request could not be served", retry=True)
 
 _STATUS_OF_REASON: Final = {
     postback.BAD_TOKEN: ("AUTHORIZATION_ERROR", 403),

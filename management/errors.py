@@ -1,11 +1,11 @@
-"""The one catalogue of what the management side can answer instead of success: code, HTTP status, log level.
+"""The one catalogue of what the management side can answer instead of success: code, HTTP status, text.
 
 The envelope is rendered by management.api.envelope; here is no HTTP framework, so that services can refuse too.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 Details = Mapping[str, Sequence[str]]
 
@@ -16,25 +16,24 @@ class ErrorKind:
 
     code: str
     status: int
-    level: Literal["debug", "info", "warning", "error"]
     text: str
     retry_after: int | None = None
 
 
-VALIDATION: Final = ErrorKind("VALIDATION_ERROR", 400, "debug", "The request is invalid")
-USE_CURSOR: Final = ErrorKind("USE_CURSOR", 400, "debug", "Pages this far back are read with the cursor of meta")
-AUTHENTICATION: Final = ErrorKind("AUTHENTICATION_ERROR", 401, "info", "A valid credential is needed")
-AUTHORIZATION: Final = ErrorKind("AUTHORIZATION_ERROR", 403, "info", "Your role does not allow this")
-HTTPS_REQUIRED: Final = ErrorKind("HTTPS_REQUIRED", 403, "warning", "Credentials are taken over https only")
-NOT_FOUND: Final = ErrorKind("NOT_FOUND", 404, "debug", "There is nothing at this address")
-METHOD_NOT_ALLOWED: Final = ErrorKind("METHOD_NOT_ALLOWED", 405, "debug", "This address does not know the method")
-CONFLICT: Final = ErrorKind("CONFLICT", 409, "info", "The request contradicts the present state")
-CLICK_EXPIRED: Final = ErrorKind("CLICK_EXPIRED", 410, "info", "The click is older than the attribution window")
-PAYLOAD_TOO_LARGE: Final = ErrorKind("PAYLOAD_TOO_LARGE", 413, "info", "The body is larger than 1 MB")
-UNSUPPORTED_MEDIA_TYPE: Final = ErrorKind("UNSUPPORTED_MEDIA_TYPE", 415, "debug", "The body must be application/json")
-MISDIRECTED: Final = ErrorKind("MISDIRECTED", 421, "warning", "This host name is not served here")
-INTERNAL: Final = ErrorKind("INTERNAL_ERROR", 500, "error", "Something failed here; the log has the request id")
-UNAVAILABLE: Final = ErrorKind("UNAVAILABLE", 503, "warning", "The service cannot answer right now", retry_after=1)
+VALIDATION: Final = ErrorKind("VALIDATION_ERROR", 400, "The request is invalid")
+USE_CURSOR: Final = ErrorKind("USE_CURSOR", 400, "Pages this far back are read with the cursor of meta")
+AUTHENTICATION: Final = ErrorKind("AUTHENTICATION_ERROR", 401, "A valid credential is needed")
+AUTHORIZATION: Final = ErrorKind("AUTHORIZATION_ERROR", 403, "Your role does not allow this")
+HTTPS_REQUIRED: Final = ErrorKind("HTTPS_REQUIRED", 403, "Credentials are taken over https only")
+NOT_FOUND: Final = ErrorKind("NOT_FOUND", 404, "There is nothing at this address")
+METHOD_NOT_ALLOWED: Final = ErrorKind("METHOD_NOT_ALLOWED", 405, "This address does not know the method")
+CONFLICT: Final = ErrorKind("CONFLICT", 409, "The request contradicts the present state")
+CLICK_EXPIRED: Final = ErrorKind("CLICK_EXPIRED", 410, "The click is older than the attribution window")
+PAYLOAD_TOO_LARGE: Final = ErrorKind("PAYLOAD_TOO_LARGE", 413, "The body is larger than 1 MB")
+UNSUPPORTED_MEDIA_TYPE: Final = ErrorKind("UNSUPPORTED_MEDIA_TYPE", 415, "The body must be application/json")
+MISDIRECTED: Final = ErrorKind("MISDIRECTED", 421, "This host name is not served here")
+INTERNAL: Final = ErrorKind("INTERNAL_ERROR", 500, "Something failed here; the log has the request id")
+UNAVAILABLE: Final = ErrorKind("UNAVAILABLE", 503, "The service cannot answer right now", retry_after=1)
 
 CATALOGUE: Final = (
     VALIDATION, USE_CURSOR, AUTHENTICATION, AUTHORIZATION, HTTPS_REQUIRED, NOT_FOUND, METHOD_NOT_ALLOWED, CONFLICT,

@@ -13,18 +13,6 @@ REAL, BOT, VPN = int(TrafficClass.REAL), int(TrafficClass.BOT), int(TrafficClass
 _CONTEXT = Context(prec=40)
 _HUNDRED = Decimal(100)
 
-FORMULAS: Final[Mapping[str, str]] = {
-    "profit": "revenue - cost",
-    "roi": "profit / cost * 100",
-    "cr": "conversions / real_clicks * 100",
-    "epc": "revenue / clicks",
-    "cr_all": "conversions / clicks * 100",
-    "cr_unique": "conversions / unique_clicks * 100",
-    "epc_real": "revenue / real_clicks",
-    "epc_unique": "revenue / unique_clicks",
-}
-"""What each quotient is made of."""
-
 
 @dataclass(frozen=True, slots=True)
 class Slice:
