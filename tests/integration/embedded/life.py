@@ -29,15 +29,20 @@ def until(ask: Callable[[], T], seconds: float = 20.0) -> T:
     return answer
 
 
+def environment(data_dir: DataDir, changes: Mapping[str, str]) -> dict[str, str]:
+    """What `milepost up` is started with: free ports unless `changes` give others."""
+    names = ("MILEPOST_EDGE_PORT", "MILEPOST_API_PORT", "MILEPOST_EDGE_ADMIN_PORT")
+    ports = {name: str(free_loopback_port()) for name in names}
+    own = {name: value for name, value in os.environ.items() if not name.startswith("MILEPOST_")}
+    return {**own, **ports, "MILEPOST_DATA_DIR": str(data_dir.root), **changes}
+
+
 class Life:
     """A started `milepost up`; `changes` are environment variables. Its ports are free ones unless given."""
 
     def __init__(self, data_dir: DataDir, changes: Mapping[str, str]) -> None:
         self.data_dir = data_dir
-        names = ("MILEPOST_EDGE_PORT", "MILEPOST_API_PORT", "MILEPOST_EDGE_ADMIN_PORT")
-        ports = {name: str(free_loopback_port()) for name in names}
-        own = {name: value for name, value in os.environ.items() if not name.startswith("MILEPOST_")}
-        self.environ = {**own, **ports, "MILEPOST_DATA_DIR": str(data_dir.root), **changes}
+        self.environ = environment(data_dir, changes)
         data_dir.root.parent.mkdir(exist_ok=True)
         self._output = data_dir.root.parent / f"output-{time.monotonic_ns()}"
         with self._output.open("wb") as file:

@@ -20,7 +20,7 @@ import redis.asyncio
 from management.embedded import leftovers
 from shared.data_dir import DataDir
 from tests.integration.embedded.conftest import Begin
-from tests.integration.embedded.life import Life, until
+from tests.integration.embedded.life import Life, environment, until
 
 
 async def insert_row(up: Life) -> None:
@@ -63,13 +63,13 @@ async def test_everything_starts_and_stops_in_order(first_life: Begin, data_dir:
     assert leftovers.find(data_dir) == []
 
 
-def test_on_a_terminal_the_login_is_shown_and_ctrl_c_stops_in_order(life: Begin, data_dir: DataDir) -> None:
-    up = life()
-    up.stop(signal.SIGKILL)  # only its settings are needed
+@pytest.mark.usefixtures("life")
+def test_on_a_terminal_the_login_is_shown_and_ctrl_c_stops_in_order(data_dir: DataDir) -> None:
+    environ = environment(data_dir, {})
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(Path(__file__).parents[3])
-        os.execve(sys.executable, [sys.executable, "-m", "tests.integration.embedded.up"], up.environ)
+        os.execve(sys.executable, [sys.executable, "-m", "tests.integration.embedded.up"], environ)
     shown = b""
 
     def read_until(text: bytes) -> None:
