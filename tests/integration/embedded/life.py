@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -113,5 +114,6 @@ class Life:
             self.process.kill()
             self.process.wait(10)
         for leftover in leftovers.find(self.data_dir):
-            os.kill(leftover.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # gone by itself since it was found
+                os.kill(leftover.pid, signal.SIGKILL)
         until(lambda: not leftovers.find(self.data_dir))
