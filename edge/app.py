@@ -12,8 +12,9 @@ from starlette.responses import Response
 
 from edge import errors, respond
 from edge.counters import Counters
-from edge.handlers import ClickHandler, PostbackHandler
+from edge.handlers import ClickHandler
 from edge.hosts import Hosts
+from edge.postback_handler import PostbackHandler
 from edge.respond import Receive, Scope, Send
 
 log = structlog.get_logger("edge.app")

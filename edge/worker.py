@@ -27,8 +27,9 @@ from edge.classify.user_agent import UserAgents
 from edge.click_request import RequestReader
 from edge.client_ip import TrustedProxies
 from edge.counters import Counters
-from edge.handlers import ClickHandler, PostbackHandler
+from edge.handlers import ClickHandler
 from edge.hosts import Hosts
+from edge.postback_handler import PostbackHandler
 from edge.routing_table import RoutingTable
 from edge.server import BACKLOG, DRAIN_SECONDS, Server
 from edge.settings import EdgeSettings

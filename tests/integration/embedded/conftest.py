@@ -89,7 +89,8 @@ def first_life(data_dir: DataDir) -> Iterator[Begin]:
         return lives[-1]
 
     yield begin
-    for begun in lives:
+    # The last one first: the parts of one that still runs would be started again as often as they are ended.
+    for begun in reversed(lives):
         begun.end()
 
 
