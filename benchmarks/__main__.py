@@ -1,55 +1,106 @@
-"""`make bench`: every figure of benchmarks/README.md, beside its peer, from one run of the whole product."""
+"""`make bench`: every question of this folder, each figure beside its peers from the same run, and the marks."""
 
-import asyncio
+import argparse
 import os
 import platform
-import signal
 import tempfile
+import time
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
-from benchmarks import chain, edge_capacity
-from benchmarks.wrk import need_wrk
-from tests.stack import Stack, api, running
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from benchmarks import marks
+from benchmarks.field import Field
+from benchmarks.machine import CLIENT_CPU, Watch, need_program, need_two_processors
+from benchmarks.rounds import FULL, QUICK, Scale
+from benchmarks.servers import Server, Servers
 
-async def measure(stack: Stack, folder: Path) -> None:
-    async with api(stack) as client:
-        campaign = await client.campaign(
-            cost_model="cpc",
-            cost_value=0.5,
-            traffic_source_id=1,
-            destination_url="https://shop.example/landing?clickid={clickid}&zone={sub1}&country={country}",
-        )
-        for part in ("ingest", "fold"):
-            os.kill(stack.pid(part), signal.SIGSTOP)
-        await asyncio.to_thread(edge_capacity.measure, stack, campaign["uuid"], folder / "second")
-        clicks, size = chain.journal_bytes(stack)
-        print(f"\nJournal: {clicks} clicks, {size / clicks:.0f} bytes a click")
-
-        ingest = await chain.until(stack, "ingest", chain.STORED, clicks, clicks)
-        fold = await chain.until(stack, "fold", chain.TO_FOLD, 0, clicks)
-        print("\nIngest and fold, each alone               wall     per second of: process,    backend,        both")
-        print(ingest.line("ingest"))
-        print(fold.line("fold"))
-
-        counted = (await client.wait_clicks(clicks))["clicks"]
-        print(f"\nWhole chain: journaled {clicks} = stored {clicks} = counted {counted}")
-        sent, answered, stored, shown = await chain.exact(stack, client, campaign["uuid"])
-        print(f"             sent {sent} = answered {answered} = stored {stored} = counted {shown}")
-        if not sent == answered == stored == shown:
-            raise SystemExit("the chain does not add up")
+QUESTIONS = ("edge-capacity", "edge-latency", "edge-tables", "edge-agents", "edge-workers", "edge-cpu", "chain")
+"""Each is a module of this folder with `measure(Field) -> Findings`, loaded when it is asked for."""
+IDLE_SECONDS = 2
+BUSY = 0.05
+"""Share of the processors that may be in use before anything is started."""
+REMARK = "QUICK RUN: too few and too short rounds to be quoted"
 
 
 def main() -> None:
-    need_wrk()
+    given = _arguments()
+    scale = QUICK if given.quick else FULL
+    need_two_processors()
+    for program, package in (("wrk", "wrk"), ("nginx", "nginx"), ("taskset", "util-linux")):
+        need_program(program, package)
+    os.sched_setaffinity(0, {CLIENT_CPU})
     print(
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}"
+        f"{_processor()}, {os.cpu_count()} processors, Linux {platform.release()}, Python {platform.python_version()}"
     )
+    if scale.quick:
+        print(REMARK)
+    watch = Watch()
+    time.sleep(IDLE_SECONDS)
+    used = watch.seen().used
+    if used > BUSY:
+        print(f"THIS MACHINE IS NOT IDLE: others use {used:.0%} of its processors, so no figure below is worth much")
+    started, watch = time.monotonic(), Watch()
+    findings = answer(given.questions or QUESTIONS, scale)
+    marks.show(findings, quick=scale.quick)
+    print(f"\n{time.monotonic() - started:.0f} s; the host gave {watch.seen().stolen:.1%} of the processors to others")
+
+
+def answer(questions: Sequence[str], scale: Scale) -> marks.Findings:
+    """Ask every question; one that cannot be answered says why and leaves its marks open."""
+    findings: marks.Findings = {}
+    # In this folder, because a temporary one may be memory, and a journal must be on a disk.
     with (
         tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".bench-") as folder,
-        running(Path(folder) / "data") as stack,
-    ):
-        asyncio.run(measure(stack, Path(folder)))
+        Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+            console=Console(stderr=True), transient=True, refresh_per_second=2,
+        ) as progress,
+        Servers(Path(folder), progress) as servers,
+    ):  # fmt: skip
+        field = Field(servers, scale, progress)
+        for question in questions:
+            try:
+                measure = import_module(f"benchmarks.{question.replace('-', '_')}").measure
+                findings |= measure(field)
+            except Exception as error:
+                # A report goes on: the other questions do not depend on this one.
+                traceback.print_exception(error)
+                print(f"\n{question}: NOT MEASURED: {error}")
+        if servers.edges():
+            print("\nBooks: what clients were answered is in the journal")
+        for key, server in servers.edges().items():
+            print(_books(key, server))
+    return findings
+
+
+def _books(key: str, server: Server) -> str:
+    """Whether the edge had on disk what clients were answered; a few more were answered when a client had gone."""
+    journaled = server.journaled()
+    verdict = "" if journaled >= server.answered else "   ANSWERED WITHOUT A RECORD: the figures above are void"
+    return f"  {key}: {server.answered} redirects counted by clients, {journaled} clicks in the journal{verdict}"
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("questions", nargs="*", metavar="question", help=f"of {', '.join(QUESTIONS)}; default: all")
+    parser.add_argument("--quick", action="store_true", help="few and short rounds: does everything run?")
+    given = parser.parse_args()
+    unknown = [name for name in given.questions if name not in QUESTIONS]
+    if unknown:
+        parser.error(f"no such question: {', '.join(unknown)}; there are {', '.join(QUESTIONS)}")
+    return given
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""The peer of the edge: uvicorn as it comes, with the smallest application that answers a redirect."""
+"""The peer of the edge: uvicorn as it comes, with the smallest application that answers a redirect.
+
+python -m benchmarks.bare_uvicorn <port> <workers>
+"""
 
 import sys
 from typing import Any
@@ -21,9 +24,11 @@ async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
 
 if __name__ == "__main__":
     uvicorn.run(
-        app,
+        # By name, because several workers import it themselves.
+        "benchmarks.bare_uvicorn:app",
         host="127.0.0.1",
         port=int(sys.argv[1]),
+        workers=int(sys.argv[2]),
         loop="uvloop",
         http="httptools",
         lifespan="off",

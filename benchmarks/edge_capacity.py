@@ -1,110 +1,48 @@
 """How much of bare uvicorn's speed is left when the click is classified, journaled and on disk before the redirect?
 
-One core for the server, one for wrk; 64 keep-alive connections; shuffled rounds of bare uvicorn, the edge with
-durability fsync and the edge with durability os in one run; medians and their spread.
+One core for the server, one for wrk. Both durabilities, 100,000 campaigns loaded, over 64 and 256 keep-alive
+connections and with a new connection for every click.
 """
 
-import os
-import random
-import shutil
-import socket
-import statistics
-import subprocess
-import sys
-import time
-from contextlib import ExitStack
-from pathlib import Path
+from functools import partial
 
-from benchmarks.wrk import SERVER_CPU, drive, pin
-from tests.stack import Stack, answers, free_ports
+from benchmarks.field import Field
+from benchmarks.marks import LOADED, RATIO_FSYNC, RATIO_FSYNC_256, RATIO_OS, Findings
+from benchmarks.rounds import CAPACITY_COLUMNS, capacity, capacity_line, heading, ratios, shuffled, warm_up
+from benchmarks.wrk import Load
 
-ROUNDS = 5
-SECONDS = 4
-WARM_UP_SECONDS = 2
+LOADS = {
+    "64 keep-alive connections": Load(connections=64, campaigns=LOADED),
+    "256 keep-alive connections": Load(connections=256, campaigns=LOADED),
+    "64 at a time, one connection a click": Load(connections=64, keep_alive=False, campaigns=LOADED),
+}
+KEPT_64, KEPT_256, _ = LOADS
 
 
-def wait_answers(port: int, path: str) -> None:
-    deadline = time.monotonic() + 20
-    while not answers(port, path):
-        if time.monotonic() > deadline:
-            sys.exit(f"nothing answers on port {port}")
-        time.sleep(0.05)
+def measure(field: Field) -> Findings:
+    """Print a table for each load; gives the marks of the first two."""
+    servers, scale, progress = field
+    bare, nginx = servers.bare(), servers.nginx()
+    fsync, kernel = servers.edge("fsync", LOADED), servers.edge("os", LOADED)
+    everyone = (bare, nginx, fsync, kernel)
+    warm_up(everyone)
+    runs = {
+        f"{server.name}, {name}": partial(capacity, server, load, scale.seconds)
+        for name, load in LOADS.items()
+        for server in everyone
+    }
+    figures = shuffled(runs, scale.rounds, progress, "capacity")
+    heading(f"Capacity of one core, {scale.rounds} shuffled rounds of {scale.seconds:g} s", CAPACITY_COLUMNS)
+    for name in LOADS:
+        print(f"  {name}")
+        for server in everyone:
+            capacity_line(f"  {server.name}", figures, f"{server.name}, {name}", f"{bare.name}, {name}")
 
+    def of_bare(server_name: str, load_name: str) -> float:
+        return ratios(figures, f"{server_name}, {load_name}", f"{bare.name}, {load_name}").median
 
-class OsEdge:
-    """A second edge over the same campaigns with durability os, on a data directory of its own."""
-
-    def __init__(self, stack: Stack, folder: Path) -> None:
-        self.port, self.admin = free_ports(2)
-        (folder / "secrets").mkdir(parents=True, mode=0o700)
-        shutil.copy(stack.data_dir / "secrets" / "keys", folder / "secrets" / "keys")
-        shutil.copy(stack.data_dir / "routing.json", folder / "routing.json")
-        settings = {
-            "MILEPOST_DATA_DIR": str(folder),
-            "MILEPOST_EDGE_PORT": str(self.port),
-            "MILEPOST_EDGE_ADMIN_PORT": str(self.admin),
-            "MILEPOST_DURABILITY": "os",
-        }
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("MILEPOST_")}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "edge"], env={**inherited, **settings}, stderr=subprocess.DEVNULL
-        )
-        wait_answers(self.admin, "/readyz")
-        self.worker = int((folder / "run" / "edge-0.pid").read_text())
-
-    def stop(self) -> None:
-        self.process.terminate()
-        self.process.wait(20)
-
-
-def measure(stack: Stack, uuid: str, folder: Path) -> None:
-    """Print the table; the main edge's clicks stay in its journal."""
-    with ExitStack() as cleanup:
-        (bare_port,) = free_ports(1)
-        bare = subprocess.Popen([sys.executable, "-m", "benchmarks.bare_uvicorn", str(bare_port)])
-        cleanup.callback(bare.wait, 20)
-        cleanup.callback(bare.terminate)
-        wait_listens(bare_port)
-        second = OsEdge(stack, folder)
-        cleanup.callback(second.stop)
-        servers = {
-            "bare uvicorn 302": (bare.pid, f"http://127.0.0.1:{bare_port}/c/{uuid}"),
-            "edge, fsync": (stack.pid("edge-0"), f"{stack.edge_url}/c/{uuid}"),
-            "edge, os": (second.worker, f"http://127.0.0.1:{second.port}/c/{uuid}"),
-        }
-        for pid, url in servers.values():
-            pin(pid, SERVER_CPU)
-            drive(url, WARM_UP_SECONDS)
-            pin(pid, SERVER_CPU)
-        rates: dict[str, list[float]] = {name: [] for name in servers}
-        ratios: dict[str, list[float]] = {name: [] for name in servers}
-        for _ in range(ROUNDS):
-            this_round = {}
-            for name in random.sample(sorted(servers), len(servers)):
-                run = drive(servers[name][1], SECONDS)
-                if run.bad or run.errors:
-                    sys.exit(f"{name}: {run.bad} refused answers, {run.errors} socket errors")
-                this_round[name] = run.rate
-            for name, rate in this_round.items():
-                rates[name].append(rate)
-                ratios[name].append(rate / this_round["bare uvicorn 302"])
-        print(f"\nEdge, answers a second on one core, {ROUNDS} shuffled rounds of {SECONDS} s, 64 connections")
-        print(f"  {'':<18} {'median':>8} {'min':>8} {'max':>8}   ratio to bare uvicorn (min … max)")
-        for name, values in rates.items():
-            ratio = ratios[name]
-            print(
-                f"  {name:<18} {statistics.median(values):>8.0f} {min(values):>8.0f} {max(values):>8.0f}"
-                f"   {statistics.median(ratio):.2f} ({min(ratio):.2f} … {max(ratio):.2f})"
-            )
-
-
-def wait_listens(port: int) -> None:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-        except OSError:
-            time.sleep(0.05)
-        else:
-            return
-    sys.exit(f"nothing listens on port {port}")
+    return {
+        RATIO_FSYNC: of_bare(fsync.name, KEPT_64),
+        RATIO_FSYNC_256: of_bare(fsync.name, KEPT_256),
+        RATIO_OS: of_bare(kernel.name, KEPT_64),
+    }

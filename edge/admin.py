@@ -24,7 +24,7 @@ def admin_app(workers: Workers) -> Starlette:
 
     async def healthz(_: Request) -> Response:
         reports = workers.reports()
-        status = "Operational" if reports else "Outage"
+        status = _state(reports)
         body = {"status": status, "workers": {str(index): _shown(report) for index, report in reports.items()}}
         body["ip_data"] = next((report["ip_data"] for report in reports.values()), "Not configured")
         return _json(200 if reports else 503, body)
@@ -51,9 +51,17 @@ def _shown(report: dict[str, Any]) -> dict[str, Any]:
         "table_age_seconds": None if confirmed_at is None else round(max(0.0, time.time() - confirmed_at), 1),
         "campaigns": report["campaigns"],
         "last_sync": round(report["synced_at"], 3),
+        "journal_full": report["journal_full"],
+        "declared_losses": report["declared_losses"],
         "ip_data": report["ip_data"],
     }
 
 
 def _json(status: int, body: dict[str, Any]) -> Response:
     return Response(orjson.dumps(body), status, {"cache-control": "no-store"}, "application/json")
+
+
+def _state(reports: dict[int, dict[str, Any]]) -> str:
+    if not reports:
+        return "Outage"
+    return "Degraded" if any(report["journal_full"] for report in reports.values()) else "Operational"

@@ -1,19 +1,20 @@
 """A request for a tracking link as the click path reads it: the few headers that matter, once. Pure."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from edge.classify.headers import is_prefetch
 from edge.client_ip import ClientAddress, TrustedProxies
 from edge.parse import header_text, language, referrer
-from edge.recent import Recent
+from edge.recent import Known
 
 _REMEMBERED_HEADERS = 8_192
 _LONGEST_REMEMBERED = 512
 _NO_REFERRER = ("", "")
 
 
-class ClickRequest(NamedTuple):
+@dataclass(slots=True)
+class ClickRequest:
     """Header texts are printable and at most 1 KB; the two raw ones go into keyed digests only."""
 
     address: ClientAddress
@@ -28,69 +29,46 @@ class ClickRequest(NamedTuple):
 
 
 class RequestReader:
-    """Reads requests; remembers texts of headers that come again."""
+    """Reads requests; remembers texts of headers that come again.
+
+    Headers are given twice: `pairs` are all of them in the order received, `headers` the same as a mapping, of a
+    repeated header the last.
+    """
 
     def __init__(self, proxies: TrustedProxies) -> None:
         self._proxies = proxies
-        self._agents: Recent[bytes, str] = Recent(_REMEMBERED_HEADERS)
-        self._referrers: Recent[bytes, tuple[str, str]] = Recent(_REMEMBERED_HEADERS)
-        self._languages: Recent[bytes, tuple[str]] = Recent(_REMEMBERED_HEADERS)
+        self._agents = Known(_REMEMBERED_HEADERS, header_text, _LONGEST_REMEMBERED)
+        self._referrers = Known(_REMEMBERED_HEADERS, referrer, _LONGEST_REMEMBERED)
+        self._languages = Known(_REMEMBERED_HEADERS, _language, _LONGEST_REMEMBERED)
 
-    def address(self, scope: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> ClientAddress:
-        """The sender's address behind the trusted proxies."""
-        client = scope.get("client")
-        peer = client[0] if client else ""
+    def address(self, peer: str, headers: Mapping[bytes, bytes], pairs: Sequence[tuple[bytes, bytes]]) -> ClientAddress:
+        """The sender's address behind the trusted proxies; `peer` is the other end of the connection, "" where it
+        has no address."""
         if b"x-forwarded-for" in headers:
-            return self._proxies.visitor(peer, _all(scope["headers"], b"x-forwarded-for"))
+            return self._proxies.visitor(peer, _values(b"x-forwarded-for", headers, pairs))
         return self._proxies.visitor(peer)
 
-    def read(self, scope: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> ClickRequest:
-        """`headers` is the scope's list as a mapping: of a repeated header the last."""
-        scheme = scope["scheme"]
+    def read(
+        self, peer: str, scheme: str, headers: Mapping[bytes, bytes], pairs: Sequence[tuple[bytes, bytes]]
+    ) -> ClickRequest:
+        """What of a request the click path needs; `scheme` is the connection's."""
         if b"x-forwarded-proto" in headers:
-            client = scope.get("client")
-            scheme = self._proxies.scheme(
-                client[0] if client else "", scheme, _all(scope["headers"], b"x-forwarded-proto")
-            )
+            scheme = self._proxies.scheme(peer, scheme, _values(b"x-forwarded-proto", headers, pairs))
         agent = headers.get(b"user-agent", b"")
         accept_language = headers.get(b"accept-language", b"")
         page = headers.get(b"referer")
-        referring_page, referring_domain = self._referrer(page) if page else _NO_REFERRER
+        referring_page, referring_domain = self._referrers[page] if page else _NO_REFERRER
         return ClickRequest(
-            self.address(scope, headers),
+            self.address(peer, headers, pairs),
             scheme,
-            self._agent_text(agent),
+            self._agents[agent],
             agent,
             accept_language,
-            self._language(accept_language) if accept_language else "",
+            self._languages[accept_language] if accept_language else "",
             referring_page,
             referring_domain,
             announces_prefetch(headers),
         )
-
-    def _agent_text(self, raw: bytes) -> str:
-        text = self._agents.get(raw)
-        if text is None:
-            text = header_text(raw)
-            if len(raw) <= _LONGEST_REMEMBERED:
-                self._agents.put(raw, text)
-        return text
-
-    def _referrer(self, raw: bytes) -> tuple[str, str]:
-        known = self._referrers.get(raw)
-        if known is None:
-            known = referrer(raw)
-            if len(raw) <= _LONGEST_REMEMBERED:
-                self._referrers.put(raw, known)
-        return known
-
-    def _language(self, raw: bytes) -> str:
-        known = self._languages.get(raw)
-        if known is None:
-            known = (language(raw.decode("latin-1")),)
-            if len(raw) <= _LONGEST_REMEMBERED:
-                self._languages.put(raw, known)
-        return known[0]
 
 
 def announces_prefetch(headers: Mapping[bytes, bytes]) -> bool:
@@ -102,5 +80,11 @@ def announces_prefetch(headers: Mapping[bytes, bytes]) -> bool:
     )
 
 
-def _all(headers: Iterable[tuple[bytes, bytes]], wanted: bytes) -> list[str]:
-    return [value.decode("latin-1") for name, value in headers if name == wanted]
+def _language(raw: bytes) -> str:
+    return language(raw.decode("latin-1"))
+
+
+def _values(wanted: bytes, headers: Mapping[bytes, bytes], pairs: Sequence[tuple[bytes, bytes]]) -> Sequence[str]:
+    if len(headers) == len(pairs):  # no header is repeated, so the mapping has all there is
+        return (headers[wanted].decode("latin-1"),)
+    return [value.decode("latin-1") for name, value in pairs if name == wanted]

@@ -5,28 +5,31 @@ from the right, because each proxy appends the peer it saw: the first address fr
 proxy is the visitor's. What stands left of it was written by the visitor, so garbage there changes nothing.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
+from struct import Struct
 from typing import Literal
 
-from edge.recent import Recent
+from edge.recent import Known
 
 IpStorage = Literal["truncated", "full", "none"]
 
 _MAPPED_PREFIX = 0xFFFF << 32
 _V4_MASK = 0xFFFFFFFF
-_STORED_V4_MASK = 0xFFFFFF00
 _STORED_V6_BITS = 48
 _LONGEST_TEXT = 80
-_REMEMBERED_ADDRESSES = 16_384
+_REMEMBERED_PEERS = 4_096
+_V4 = Struct(">I")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ClientAddress:
     """An address, parsed once: canonical text, version (4 or 6) and the number its bytes make.
-    An IPv4 address written as IPv6 (`::ffff:`) is the IPv4 address; zone ids are dropped."""
+    An IPv4 address written as IPv6 (`::ffff:`) is the IPv4 address; zone ids are dropped.
+    Not frozen, because one is made for every click and a frozen dataclass takes three times as long."""
 
     text: str
     version: int
@@ -43,19 +46,17 @@ def parse_address(text: str) -> ClientAddress | None:
     if len(text) > _LONGEST_TEXT:
         return None
     text = text.strip(" \t")
-    if text.startswith("["):
+    if ":" not in text:
+        return _parse_v4(text)
+    if text[0] == "[":
         host, closed, rest = text[1:].partition("]")
         if not closed or ":" not in host or (rest and not _is_port(rest)):
             return None
         return _parse_v6(host)
-    colons = text.count(":")
-    if colons > 1:
+    host, _, port = text.partition(":")
+    if ":" in port:
         return _parse_v6(text)
-    if colons == 1:
-        text, _, port = text.partition(":")
-        if not _is_port(":" + port):
-            return None
-    return _parse_v4(text)
+    return _parse_v4(host) if _is_port(":" + port) else None
 
 
 def _is_port(text: str) -> bool:
@@ -68,7 +69,8 @@ def _parse_v4(text: str) -> ClientAddress | None:
         raw = inet_pton(AF_INET, text)
     except (OSError, ValueError):
         return None
-    return ClientAddress(inet_ntop(AF_INET, raw), 4, int.from_bytes(raw, "big"))
+    # inet_pton takes one spelling of an IPv4 address only, so `text` is the canonical one
+    return ClientAddress(text, 4, _V4.unpack(raw)[0])
 
 
 def _parse_v6(text: str) -> ClientAddress | None:
@@ -89,15 +91,17 @@ class TrustedProxies:
     """The networks whose forwarding headers are believed, and the visitor behind them."""
 
     def __init__(self, networks: Iterable[IPv4Network | IPv6Network]) -> None:
-        self._ranges: dict[int, list[tuple[int, int]]] = {4: [], 6: []}
+        ranges: dict[int, list[tuple[int, int]]] = {4: [], 6: []}
         for network in networks:
             first, last = int(network.network_address), int(network.broadcast_address)
             if network.version == 6 and first >= _MAPPED_PREFIX and last <= _MAPPED_PREFIX | _V4_MASK:
                 # written as ::ffff:a.b.c.d/n; the address itself is compared as IPv4
-                self._ranges[4].append((first & _V4_MASK, last & _V4_MASK))
+                ranges[4].append((first & _V4_MASK, last & _V4_MASK))
             else:
-                self._ranges[network.version].append((first, last))
-        self._parsed: Recent[str, tuple[ClientAddress, bool]] = Recent(_REMEMBERED_ADDRESSES)
+                ranges[network.version].append((first, last))
+        self._bounds_v4, self._bounds_v6 = _bounds(ranges[4]), _bounds(ranges[6])
+        # Peers are mostly the proxies themselves; the addresses that they forward hardly ever come twice.
+        self._peers: Known[str, tuple[ClientAddress, bool]] = Known(_REMEMBERED_PEERS, self._judged_peer, _LONGEST_TEXT)
 
     def visitor(self, peer: str, forwarded_for: Sequence[str] = ()) -> ClientAddress:
         """The visitor's address. `peer` is the other end of the connection, `forwarded_for` the values of all
@@ -106,21 +110,20 @@ class TrustedProxies:
         The peer unless it is trusted; then the first untrusted address from the right; the leftmost when all are
         trusted; the peer when an element that had to be read is no address. Empty elements are passed over.
         """
-        address, trusted = self._judged(peer) or (UNKNOWN_ADDRESS, False)
+        address, trusted = self._peers[peer]
         if not forwarded_for or not trusted:
             return address
         leftmost = address
         chain = forwarded_for[0] if len(forwarded_for) == 1 else ",".join(forwarded_for)
         while chain:
             chain, _, element = chain.rpartition(",")
-            element = element.strip(" \t")
-            if not element:
+            if not element.strip(" \t"):
                 continue
-            judged = self._judged(element)
-            if judged is None:
+            hop = parse_address(element)
+            if hop is None:
                 return address
-            leftmost, hop_trusted = judged
-            if not hop_trusted:
+            leftmost = hop
+            if not self._lists(hop):
                 break
         return leftmost
 
@@ -135,20 +138,27 @@ class TrustedProxies:
 
     def is_trusted(self, peer: str) -> bool:
         """Whether the peer is one of the operator's proxies; a peer without an address is not."""
-        judged = self._judged(peer)
-        return judged is not None and judged[1]
+        return self._peers[peer][1]
 
-    def _judged(self, text: str) -> tuple[ClientAddress, bool] | None:
-        judged = self._parsed.get(text)
-        if judged is None:
-            address = parse_address(text)
-            if address is None:
-                return None
-            packed = address.packed
-            trusted = any(first <= packed <= last for first, last in self._ranges[address.version])
-            judged = (address, trusted)
-            self._parsed.put(text, judged)
-        return judged
+    def _judged_peer(self, text: str) -> tuple[ClientAddress, bool]:
+        address = parse_address(text)
+        return (UNKNOWN_ADDRESS, False) if address is None else (address, self._lists(address))
+
+    def _lists(self, address: ClientAddress) -> bool:
+        bounds = self._bounds_v4 if address.version == 4 else self._bounds_v6
+        return bisect_right(bounds, address.packed) & 1 == 1
+
+
+def _bounds(ranges: list[tuple[int, int]]) -> list[int]:
+    """Where the ranges, put together, begin and end (the first number behind them), in turn and in order: a number
+    is inside when an odd count of bounds is not above it."""
+    bounds: list[int] = []
+    for first, last in sorted(ranges):
+        if bounds and first <= bounds[-1]:
+            bounds[-1] = max(bounds[-1], last + 1)
+        else:
+            bounds += (first, last + 1)
+    return bounds
 
 
 def stored_ip(address: ClientAddress, policy: IpStorage) -> str:
@@ -159,7 +169,8 @@ def stored_ip(address: ClientAddress, policy: IpStorage) -> str:
     if policy == "none":
         return ""
     if address.version == 4:
-        return inet_ntop(AF_INET, (address.packed & _STORED_V4_MASK).to_bytes(4, "big"))
+        text = address.text
+        return text[: text.rindex(".")] + ".0"
     shift = 128 - _STORED_V6_BITS
     return inet_ntop(AF_INET6, (address.packed >> shift << shift).to_bytes(16, "big"))
 
@@ -168,5 +179,5 @@ def key_form(address: ClientAddress) -> bytes:
     """The bytes that stand for the address in visitor and address keys: all 4 of an IPv4 address, the first 8 of an
     IPv6 address (/64), because one household or phone has a whole /64 and changes the rest of it at will."""
     if address.version == 4:
-        return address.packed.to_bytes(4, "big")
+        return _V4.pack(address.packed)
     return (address.packed >> 64).to_bytes(8, "big")

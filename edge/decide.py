@@ -4,10 +4,11 @@ The order of the rules is the argument: an account's suspension beats everything
 state beats what it does with bots, and only a campaign that could redirect asks who the visitor is.
 """
 
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from typing import Final
 
+from edge.macro_values import Destination
 from edge.table import Account, Campaign
-from shared.macros import UrlTemplate
 from shared.traffic import Outcome
 
 _REDIRECTED = int(Outcome.REDIRECTED)
@@ -20,12 +21,13 @@ _BY_STATUS: Final = {"paused": int(Outcome.PAUSED), "inactive": int(Outcome.INAC
 FOUND, NOT_FOUND, GONE = 302, 404, 410
 
 
-class Decision(NamedTuple):
+@dataclass(slots=True)
+class Decision:
     """`outcome` is a number of shared.traffic.Outcome; `template` None means that no URL is given; `how` names what
     decided, in order."""
 
     outcome: int
-    template: UrlTemplate | None
+    template: Destination | None
     status: int
     how: tuple[str, ...]
 

@@ -30,6 +30,8 @@ TOO_LARGE = EdgeError("PAYLOAD_TOO_LARGE", 413, "The body is larger than 16 KB")
 UNSUPPORTED_TYPE = EdgeError("UNSUPPORTED_MEDIA_TYPE", 415, "The body must be a form or JSON")
 NOT_READY = EdgeError("UNAVAILABLE", 503, "The edge has no routing table yet", retry=True)
 NOT_DURABLE = EdgeError("UNAVAILABLE", 503, "The call could not be stored", retry=True)
+UNAVAILABLE = EdgeError("UNAVAILABLE", 503, "The call could not be answered", retry=True)
+OVER_RATE = EdgeError("UNAVAILABLE", 503, "Too many calls from this address", retry=True)
 PREFETCHED = EdgeError("UNAVAILABLE", 503, "Not answered ahead of need", retry=True)
 FUTURE_KEY = EdgeError("UNAVAILABLE", 503, "The click id was made with a key that is not known here yet", retry=True)
 

@@ -8,13 +8,13 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from edge.counters import COUNTERS
+from edge.counters import BY_REASON, COUNTERS
 
 PREFIX: Final = "milepost_edge_"
 _LABELS: Final[dict[str, list[str]]] = {
     "clicks": ["mode", "class", "outcome"],
     "postbacks": ["reason"],
-    "postbacks_uncounted": ["reason"],
+    **{name: ["reason"] for name in BY_REASON},
 }
 _GAUGES: Final = {
     "workers": "Workers that are running",
@@ -26,6 +26,8 @@ _GAUGES: Final = {
     "unreadable_rows": "Rows of the routing table that could not be read, by worker",
     "journal_synced_seq": "Last record of the stream that is durable, by worker",
     "journal_sync_age_seconds": "Time since a record last became durable, by worker",
+    "journal_full": "1 while the journal stands at its limit and clicks are declared lost or refused, by worker",
+    "declared_losses": "Clicks that were answered and not recorded, as this life of the worker declared them, by worker",
     "ip_file_age_seconds": "Age of a file of IP data, by file",
 }
 
@@ -54,6 +56,8 @@ class EdgeMetrics(Collector):
             ("campaigns", lambda report: report["campaigns"]),
             ("unreadable_rows", lambda report: report["unreadable_rows"]),
             ("journal_synced_seq", lambda report: report["synced_seq"]),
+            ("journal_full", lambda report: int(report["journal_full"])),
+            ("declared_losses", lambda report: report["declared_losses"]),
             ("journal_sync_age_seconds", lambda report: _age(report["synced_at"], now)),
         ):
             family = GaugeMetricFamily(PREFIX + name, _GAUGES[name], labels=["worker"])

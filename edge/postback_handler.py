@@ -67,7 +67,9 @@ class PostbackHandler:
             return self._uncounted("UNREADABLE", refusal.error)
 
         now_ms = time.time_ns() // 1_000_000
-        sender = Sender(self._reader.address(request.scope, headers), fields, given)
+        peer = request.scope.get("client")
+        address = self._reader.address(peer[0] if peer else "", headers, request.scope["headers"])
+        sender = Sender(address, fields, given)
         try:
             click = self._click_ids.prove(fields.get("click_id", "").strip())
         except FutureKey:
@@ -160,7 +162,7 @@ class PostbackHandler:
         return self._uncounted(name, errors.of_reason(reason), {"reason": [name]})
 
     def _uncounted(self, reason: str, error: errors.EdgeError, details: dict[str, list[str]] | None = None) -> Response:
-        self._counters.uncounted_postback(reason)
+        self._counters.add_reason("postbacks_uncounted", reason)
         return respond.failure(error, details=details)
 
 

@@ -1,65 +1,11 @@
-"""Answers, built beforehand where they never differ: ASGI messages for links, Starlette responses for the rest."""
+"""Answers of everything but links, as Starlette responses in the envelope of shape A. Links: edge.answers."""
 
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, Final
+from typing import Any
 
 import orjson
 from starlette.responses import Response
 
 from edge.errors import RETRY_AFTER, EdgeError
-
-Message = MutableMapping[str, Any]
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Headers = list[tuple[bytes, bytes]]
-
-LINK_METHODS: Final = b"GET, HEAD, OPTIONS"
-
-_NO_STORE = (b"cache-control", b"no-store")
-_EMPTY = (b"content-length", b"0")
-_EMPTY_BODY: Final[Message] = {"type": "http.response.body", "body": b""}
-
-
-class PlainAnswer:
-    """A complete answer that never differs, as its two ASGI messages. A HEAD gets the same; the server sends no body
-    for it."""
-
-    __slots__ = ("_body", "_start", "status")
-
-    def __init__(self, status: int, text: str, *extra: tuple[bytes, bytes]) -> None:
-        body = text.encode()
-        headers: Headers = [_NO_STORE, (b"content-length", str(len(body)).encode()), *extra]
-        if body:
-            headers += [(b"content-type", b"text/plain; charset=utf-8"), (b"x-content-type-options", b"nosniff")]
-        self.status = status
-        self._start: Message = {"type": "http.response.start", "status": status, "headers": headers}
-        self._body: Message = {"type": "http.response.body", "body": body}
-
-    async def send(self, send: Send) -> None:
-        await send(self._start)
-        await send(self._body)
-
-
-_RETRY = (b"retry-after", RETRY_AFTER.encode())
-_ALLOW = (b"allow", LINK_METHODS)
-
-NOT_FOUND: Final = PlainAnswer(404, "Not found\n")
-GONE: Final = PlainAnswer(410, "Gone\n")
-LINK_OPTIONS: Final = PlainAnswer(204, "", _ALLOW)
-LINK_METHOD: Final = PlainAnswer(405, "Method not allowed\n", _ALLOW)
-PREFETCHED: Final = PlainAnswer(503, "")
-UNAVAILABLE: Final = PlainAnswer(503, "Service unavailable\n", _RETRY)
-
-WITHOUT_TARGET: Final = {404: NOT_FOUND, 410: GONE}
-"""Answers to a recorded click that is sent nowhere, by status."""
-
-
-async def redirect(send: Send, location: bytes) -> None:
-    """302 to `location`, which is ASCII without control characters (shared.macros sees to it)."""
-    headers = [(b"location", location), _NO_STORE, _EMPTY]
-    await send({"type": "http.response.start", "status": 302, "headers": headers})
-    await send(_EMPTY_BODY)
 
 
 def success(data: dict[str, Any]) -> Response:

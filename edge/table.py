@@ -11,10 +11,11 @@ from typing import Final, NamedTuple
 
 import orjson
 
+from edge.macro_values import Destination
 from edge.parse import TrafficSource
 from shared.campaigns import AccountRow, CampaignRow
 from shared.ids import next_salt
-from shared.macros import MacroError, UrlTemplate, compile_url
+from shared.macros import MacroError
 
 DAY_MS: Final = 86_400_000
 _COMPILING_EFFORT: Final = 25
@@ -43,8 +44,8 @@ class Campaign:
     __slots__ = ("account_id", "allowed", "destination", "fallback", "id", "key_part", "row", "source", "status")
 
     def __init__(self, row: CampaignRow) -> None:
-        self.row = row
-        self.id = row.id
+        self.row: CampaignRow = row
+        self.id: int = row.id
         self.account_id = row.account_id
         self.status = row.status
         self.destination = _compiled(row.destination_url)
@@ -54,10 +55,10 @@ class Campaign:
         self.allowed = tuple(network for text in row.allowed_ips if (network := _network(text)) is not None)
 
 
-def _compiled(url: str | None) -> UrlTemplate | None:
+def _compiled(url: str | None) -> Destination | None:
     # A URL that this edge cannot read (saved by a later version) must not become an open redirect: it counts as none.
     try:
-        return compile_url(url) if url else None
+        return Destination(url) if url else None
     except MacroError:
         return None
 

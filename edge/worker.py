@@ -21,20 +21,25 @@ import uvicorn
 import uvloop
 
 from edge.app import EdgeApp
+from edge.budget import StrangerBudget
 from edge.classify import Classifier
 from edge.classify.network import NetworkData
 from edge.classify.user_agent import UserAgents
+from edge.click import ClickCore
 from edge.click_request import RequestReader
 from edge.client_ip import TrustedProxies
+from edge.connections import Connections
 from edge.counters import Counters
-from edge.handlers import ClickHandler
 from edge.hosts import Hosts
+from edge.links import Links
 from edge.postback_handler import PostbackHandler
+from edge.protocol import Site, protocol_of
 from edge.routing_table import RoutingTable
 from edge.server import BACKLOG, DRAIN_SECONDS, Server
 from edge.settings import EdgeSettings
+from edge.strangers import Strangers
 from shared.ids import ClickIds
-from shared.journal import JournalWriter
+from shared.journal import JournalLimits, JournalWriter
 
 log = structlog.get_logger("edge.worker")
 
@@ -42,8 +47,6 @@ REPORT_SECONDS: Final = 0.5
 IP_DATA_SECONDS: Final = 2.0
 FIRST_TABLE_SECONDS: Final = 2.0
 """How long a worker without a copy on disk waits for its first table before it takes connections."""
-IDLE_SECONDS: Final = 9
-"""api.md section 6: an idle connection is closed within 10 s."""
 _PR_SET_PDEATHSIG: Final = 1
 
 
@@ -68,7 +71,10 @@ class Worker:
             loop.add_signal_handler(number, stop.set)
 
         journal = JournalWriter.open(
-            self._edge.data_dir.journal, settings.durability, on_failure=lambda error: self._journal_failed(error, stop)
+            self._edge.data_dir.journal,
+            settings.durability,
+            limits=JournalLimits(settings.journal_max, settings.disk_reserve),
+            on_failure=lambda error: self._journal_failed(error, stop),
         )
         routing = RoutingTable(
             settings.redis_url,
@@ -88,7 +94,8 @@ class Worker:
         ]
         with suppress(TimeoutError):
             await asyncio.wait_for(routing.filled.wait(), FIRST_TABLE_SECONDS)
-        self._server = self._make_server(journal, routing, network_data)
+        self._server, connections = self._make_server(journal, routing, network_data)
+        background.append(asyncio.create_task(_kept_running("sweep", connections.sweep_for_ever)))
         gc.collect()
         gc.freeze()
         gc.set_threshold(10_000, 20, 20)
@@ -104,22 +111,24 @@ class Worker:
         self._reports.send(self._report(journal, routing, network_data))
         return 1 if self._failed else 0
 
-    def _make_server(self, journal: JournalWriter, routing: RoutingTable, network_data: NetworkData) -> Server:
+    def _make_server(
+        self, journal: JournalWriter, routing: RoutingTable, network_data: NetworkData
+    ) -> tuple[Server, Connections]:
         settings = self._edge.settings
         click_ids = ClickIds(self._edge.key_ring)
-        reader = RequestReader(TrustedProxies(settings.trusted_proxies))
-        classifier = Classifier(UserAgents(), network_data)
-        app = EdgeApp(
-            ClickHandler(routing, journal, classifier, click_ids, reader, self._counters, settings.ip_storage),
-            PostbackHandler(routing, journal, click_ids, reader, self._counters, settings.ip_storage),
-            Hosts(settings.edge_url, settings.edge_host),
-            self._counters,
-        )
+        proxies = TrustedProxies(settings.trusted_proxies)
+        reader = RequestReader(proxies)
+        core = ClickCore(Classifier(UserAgents(), network_data), click_ids, reader, settings.ip_storage)
+        strangers = Strangers(journal, StrangerBudget(), settings.ip_storage, self._counters)
+        links = Links(core, routing, journal, self._counters, strangers, settings.on_disk_full)
+        connections = Connections(settings.edge_connections_per_address, proxies)
+        site = Site(links, Hosts(settings.edge_url, settings.edge_host), connections, self._counters)
+        postbacks = PostbackHandler(routing, journal, click_ids, reader, self._counters, settings.ip_storage)
         return Server(
             uvicorn.Config(
-                app,
+                EdgeApp(postbacks, self._counters),
                 loop="uvloop",
-                http="httptools",
+                http=protocol_of(site),
                 ws="none",
                 lifespan="off",
                 interface="asgi3",
@@ -128,10 +137,9 @@ class Worker:
                 proxy_headers=False,
                 server_header=False,
                 backlog=BACKLOG,
-                timeout_keep_alive=IDLE_SECONDS,
                 timeout_graceful_shutdown=DRAIN_SECONDS,
             )
-        )
+        ), connections
 
     def _journal_failed(self, error: BaseException, stop: asyncio.Event) -> None:
         self._failed = True
@@ -162,6 +170,8 @@ class Worker:
             "unreadable_rows": table.unreadable if table is not None else 0,
             "synced_seq": journal.synced_seq,
             "synced_at": time.time() - (time.monotonic() - journal.last_sync_at),
+            "journal_full": journal.is_full,
+            "declared_losses": journal.declared_losses,
             "ip_data": status.summary,
             "ip_files": {file.name: {"as_of": file.as_of, "problem": file.problem} for file in status.files},
             "counters": self._counters.snapshot(),

@@ -42,15 +42,40 @@ A postback (kind 2), one for every call whose click id proves its campaign:
     duplicate_mode, cost_model, cost_value  the campaign's at arrival
     source_ip, method, query                query with secrets masked
     origin      postback, api
+
+A stranger's request (kind 3): it names no campaign, so it has no account. A link that does not exist or no longer
+does, or a postback whose click id proves nothing. Kept within a budget; what is beyond it was only counted.
+
+    v           1
+    id          32 hex digits, this request
+    ts          arrival at the edge, ms
+    reason      number of STRANGER_REASONS
+    method, path
+    query       with secrets masked; a postback's with the parameters of its body
+    ip          as stored: "" where MILEPOST_IP_STORAGE=none
+    user_agent, referrer                    printable; the referring page without its query
 """
 
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
+from shared import postback
+
 CLICK = 1
 POSTBACK = 2
+STRANGER = 3
 VERSION = 1
+
+UNKNOWN_LINK = 70
+STRANGER_REASONS: Final[dict[int, str]] = {
+    UNKNOWN_LINK: "UNKNOWN_LINK",
+    **{
+        number: postback.REASONS[number][0]
+        for number in (postback.MISSING_CLICK_ID, postback.INVALID_CLICK_ID, postback.UNEXPANDED_MACRO)
+    },
+}
+"""Number → name. A postback's are those of shared.postback, where 70 is no reason."""
 
 Event = dict[str, Any]
 

@@ -13,6 +13,7 @@ import os
 import re
 import secrets
 from dataclasses import dataclass
+from struct import Struct
 
 CLICK_ID_BYTES = 27
 _TAG_BYTES = 8
@@ -105,7 +106,7 @@ class ClickIds:
         self._newest = ring.newest
         number = ring.signing.number
         self._signer = hashlib.blake2b(key=self._keys[number], digest_size=_TAG_BYTES)
-        self._key_byte = bytes((number,))
+        self._number = number
         self._nonce = int.from_bytes(os.urandom(5), "big") << 24
 
     def issue(self, campaign_id: int, now_ms: int) -> str:
@@ -113,7 +114,7 @@ class ClickIds:
         nonce = self._nonce
         # A used-up sequence takes a fresh random part instead of wrapping into its own past.
         self._nonce = nonce + 1 if nonce & 0xFFFFFF != 0xFFFFFF else int.from_bytes(os.urandom(5), "big") << 24
-        signed = self._key_byte + now_ms.to_bytes(6, "big") + campaign_id.to_bytes(4, "big") + nonce.to_bytes(8, "big")
+        signed = _SIGNED.pack(self._number, now_ms >> 32, now_ms & 0xFFFFFFFF, campaign_id, nonce)
         signer = self._signer.copy()
         signer.update(signed)
         encoded = binascii.b2a_base64(signed + signer.digest(), newline=False)
@@ -135,6 +136,8 @@ class ClickIds:
         return ClickId(raw, int.from_bytes(raw[1:7], "big"), int.from_bytes(raw[7:11], "big"))
 
 
+_SIGNED = Struct(">BHIIQ")
+"""Key id, event time (48 bits in two parts, because a Struct has no field of 6 bytes), campaign, nonce."""
 _TO_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 

@@ -5,7 +5,7 @@ percent-encoded for its slot, so that no value changes scheme, host, port, path 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 from urllib.parse import quote
 
@@ -22,6 +22,12 @@ CLICK_MACROS: Final = frozenset(
 
 _FAMILY = re.compile(r"utm_[a-z0-9_]{1,40}|param:[A-Za-z0-9_.~-]{1,64}")
 """Beside the fixed names: any `utm_…`, and `param:x` for the parameter x of the tracking link, whatever its name."""
+
+UNRESERVED_MACROS: Final = frozenset(
+    ("clickid", "click_id", "campaign_id", "country", "asn", "cost", "timestamp", "random")
+)
+"""Macros whose values are numbers, country codes or click ids: unreserved characters by construction, so that a
+template need not look at them."""
 
 MAX_URL = 4096
 
@@ -78,46 +84,68 @@ def encode_value(value: str) -> str:
     Escapes that stand for a byte which is no text (`%ff`, `%00`: parse kept them) pass as they are, because the byte
     they stand for cannot be written otherwise; they never decode to a character with a meaning in a URL.
     """
-    if _UNRESERVED(value):
+    # the first question asks less and answers most values
+    if (value.isalnum() and value.isascii()) or _UNRESERVED(value):
         return value
     encoded = quote(value, safe="")
     return _KEPT_ESCAPE.sub(r"%\1", encoded) if "%25" in encoded else encoded
 
 
 class UrlTemplate:
-    """A checked URL, cut at its macros. `names` are the macros it needs, each once."""
+    """A checked URL, cut at its macros, once, when it is loaded. `slots` names the macro of each slot, in order."""
 
-    __slots__ = ("_pieces", "_plain", "names")
+    __slots__ = ("_free", "_parts", "_pieces", "slots")
 
-    def __init__(self, pieces: "list[_Piece]") -> None:
-        self.names = tuple(dict.fromkeys(name for piece in pieces for name in piece.names))
-        self._pieces = tuple(pieces)
-        self._plain = pieces[0].parts[0] if len(pieces) == 1 and not self.names else None
+    def __init__(self, url: str) -> None:
+        """Raises MacroError as `check_url` does."""
+        check_url(url)
+        pieces = _pieces(url)
+        flat = len(pieces) == 1
+        self._pieces = () if flat else pieces
+        """Only where a macro stands in the path: there a value must not become a dot segment."""
+        self._parts = list(pieces[0].parts) if flat else []
+        """Of any other URL: literals at even places, macro names at odd ones."""
+        self.slots = tuple(name for piece in pieces for name in piece.parts[1::2])
+        self._free = tuple(2 * n + 1 for n, name in enumerate(self.slots) if name not in UNRESERVED_MACROS)
+        """Places of values that anyone may have written."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The macros that the URL needs, each once."""
+        return tuple(dict.fromkeys(self.slots))
 
     def expand(self, values: Mapping[str, str]) -> str:
         """The URL with `values` filled in, pure ASCII; a macro without value becomes empty."""
-        if self._plain is not None:
-            return self._plain
-        return "".join([piece.expand(values) for piece in self._pieces])
+        return self.fill([values.get(name, "") for name in self.slots])
+
+    def fill(self, values: Sequence[str]) -> str:
+        """The URL with one value for each slot filled in, pure ASCII."""
+        if self._pieces:
+            rest = iter(values)
+            return "".join([piece.fill(rest) for piece in self._pieces])
+        parts = self._parts.copy()
+        parts[1::2] = values
+        for place in self._free:
+            parts[place] = encode_value(parts[place])
+        return "".join(parts)
 
 
 class _Piece:
     """A run of the URL: literals at even places, macro names at odd ones. A `segment` is one whole path segment."""
 
-    __slots__ = ("names", "parts", "segment")
+    __slots__ = ("parts", "segment")
 
     def __init__(self, text: str, *, segment: bool) -> None:
         parts = _MACRO.split(text)
         parts[::2] = [quote(literal, safe="!#$%&'()*+,/:;=?@[]~|^`\"<>") for literal in parts[::2]]
         self.parts = tuple(parts)
-        self.names = self.parts[1::2]
         self.segment = segment
 
-    def expand(self, values: Mapping[str, str]) -> str:
+    def fill(self, values: Iterator[str]) -> str:
+        """The run with the next of `values` in each of its slots."""
         parts = list(self.parts)
         for place in range(1, len(parts), 2):
-            value = values.get(parts[place])
-            parts[place] = encode_value(value) if value else ""
+            parts[place] = encode_value(next(values))
         text = "".join(parts)
         # WHATWG resolves `.`, `..` and their %2e spellings, which would change the number of segments.
         if self.segment and len(text) <= 6 and text.lower().replace("%2e", ".") in _DOT_SEGMENTS:
@@ -125,9 +153,7 @@ class _Piece:
         return text
 
 
-def compile_url(url: str) -> UrlTemplate:
-    """Cut `url` at its macros, once, when it is loaded. Raises MacroError as `check_url` does."""
-    check_url(url)
+def _pieces(url: str) -> tuple[_Piece, ...]:
     cut = _cut_query(url)
     path, rest = url[:cut], url[cut:]
     pieces: list[_Piece] = []
@@ -141,7 +167,7 @@ def compile_url(url: str) -> UrlTemplate:
         else:
             literal += slash + segment
     pieces.append(_Piece(literal + rest, segment=False))
-    return UrlTemplate([piece for piece in pieces if piece.parts != ("",)])
+    return tuple(pieces)
 
 
 def _cut_query(url: str) -> int:

@@ -4,7 +4,7 @@
 the descriptions to facts, rules.py judges the facts.
 """
 
-from edge.classify.network import NetworkData
+from edge.classify.network import UNKNOWN_COUNTRY, NetworkData
 from edge.classify.rules import Verdict, judge
 from edge.classify.signals import AgentVerdict, NetworkVerdict, Signals
 from edge.classify.user_agent import UserAgents
@@ -17,29 +17,31 @@ class Classifier:
     """Judges clicks. Equal facts get the same verdict object: facts have few values, so there are few verdicts."""
 
     def __init__(self, user_agents: UserAgents, network_data: NetworkData) -> None:
-        self._user_agents = user_agents
+        self._agent = user_agents.verdict
+        self._lookup = network_data.lookup
         self._network_data = network_data
-        self._verdicts: dict[Signals, Verdict] = {}
+        self._verdicts: dict[tuple[str, bool, int, bool, bool, bool], Verdict] = {}
+        """By the facts of Signals without `kind`, which follows from the categories."""
 
     def classify(self, user_agent: str, address: ClientAddress, prefetch: bool = False) -> Judgement:
         """The verdict on a click and the two descriptions that it rests on. Never raises for any agent or address.
 
         `prefetch` is the answer of edge.classify.headers.is_prefetch; it is noted among the reasons.
         """
-        agent = self._user_agents.verdict(user_agent)
-        network = self._network_data.lookup(address)
-        signals = Signals(
+        agent = self._agent(user_agent)
+        network = self._lookup(address)
+        facts = (
             agent.bot_kind,
             agent.publishes_ranges,
-            network.kind,
             network.categories,
-            network.country != "ZZ",
+            network.country != UNKNOWN_COUNTRY,
             self._network_data.has_crawler_ranges,
             prefetch,
         )
-        verdict = self._verdicts.get(signals)
+        verdict = self._verdicts.get(facts)
         if verdict is None:
-            verdict = self._verdicts[signals] = judge(signals)
+            kind, publishes, categories, *others = facts
+            verdict = self._verdicts[facts] = judge(Signals(kind, publishes, network.kind, categories, *others))
         return verdict, agent, network
 
 

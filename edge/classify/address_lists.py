@@ -5,10 +5,10 @@ here.
 """
 
 from array import array
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import accumulate, chain, pairwise
 from socket import AF_INET, AF_INET6, inet_pton
 
 Interval = tuple[int, int]
@@ -18,6 +18,8 @@ _MAPPED_BITS = 96
 _MAPPED_PREFIX = 0xFFFF
 _REPORTED_LINES = 5
 _BUCKET_BITS = 16
+_DIVIDED = 0xFF
+"""Stands for a bucket whose addresses differ; there are fewer than eight categories."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +81,10 @@ def _parse_range(entry: str) -> tuple[int, Interval] | None:
 
 class IntervalTable:
     """The categories of every address of one family: sorted starts of disjoint intervals, one byte of category bits
-    for each, and for every value of an address's first 16 bits where its starts begin. A look-up bisects the few
-    starts of one such bucket and builds nothing."""
+    for each, and for every value of an address's first 16 bits where its starts begin and, where there are none, the
+    categories of them all. A look-up reads one byte, or bisects the few starts of one such bucket; it builds nothing."""
 
-    __slots__ = ("_buckets", "_categories", "_shift", "_starts")
+    __slots__ = ("_buckets", "_categories", "_shift", "_starts", "_whole")
 
     def __init__(self, lists: Mapping[int, Iterable[Interval]], bits: int) -> None:
         """`lists` gives the intervals of each category bit, overlapping and unsorted as they come; `bits` is the
@@ -100,6 +102,8 @@ class IntervalTable:
             )
         )
         for position, step, category in events:
+            if position >> bits:
+                break  # nothing lies behind the last address
             depth[category] += step
             now = current | category if depth[category] else current & ~category
             if now == current:
@@ -113,14 +117,22 @@ class IntervalTable:
         merged_starts, self._categories = _merged(starts, categories)
         self._starts: Sequence[int] = array("Q", merged_starts) if bits == 32 else merged_starts
         self._shift = bits - _BUCKET_BITS
-        self._buckets = array(
-            "L", (bisect_left(merged_starts, bucket << self._shift) for bucket in range((1 << _BUCKET_BITS) + 1))
-        )
+        buckets = [0] * ((1 << _BUCKET_BITS) + 1)
+        whole = bytearray((_DIVIDED,)) * (1 << _BUCKET_BITS)
+        for (start, behind), bits_of in zip(pairwise((*merged_starts, 1 << bits)), self._categories, strict=True):
+            bucket, last = start >> self._shift, behind >> self._shift
+            buckets[bucket + 1] += 1
+            whole[bucket + 1 : last] = bytes((bits_of,)) * (last - bucket - 1)
+        self._buckets = array("L", accumulate(buckets))
+        self._whole = bytes(whole)
 
     def categories(self, address: int) -> int:
         """The category bits of an address, 0 when it is on no list."""
-        buckets = self._buckets
         bucket = address >> self._shift
+        whole = self._whole[bucket]
+        if whole != _DIVIDED:
+            return whole
+        buckets = self._buckets
         return self._categories[bisect_right(self._starts, address, buckets[bucket], buckets[bucket + 1]) - 1]
 
     def __len__(self) -> int:

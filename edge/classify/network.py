@@ -33,6 +33,10 @@ _KIND_OF = tuple(
     next((category for category in CATEGORY_NAMES if bits & category), 0) for bits in range(1 << len(CATEGORY_NAMES))
 )
 """The deciding category for every set of categories."""
+_WITHOUT_PLACE = tuple(
+    NetworkVerdict(UNKNOWN_COUNTRY, "", "", "", 0, kind, categories) for categories, kind in enumerate(_KIND_OF)
+)
+"""The verdict for every set of categories where no mmdb file is loaded: the same for all addresses, so made once."""
 
 Stamp = tuple[int, int, int]
 """Time of change in ns, size, inode: what tells one state of a file from another."""
@@ -121,6 +125,9 @@ class NetworkData:
         self._problems: dict[str, str] = {}
         self._reloading = Lock()
         self._snapshot = _build({})
+        self.has_crawler_ranges = False
+        """Whether any published crawler range is loaded, so that an address can be off all of them. A plain attribute,
+        because every click asks."""
         self.reload_if_changed()
 
     @property
@@ -129,17 +136,14 @@ class NetworkData:
         state."""
         return dict(self._problems)
 
-    @property
-    def has_crawler_ranges(self) -> bool:
-        """Whether any published crawler range is loaded, so that an address can be off all of them."""
-        return self._snapshot.has_crawler_ranges
-
     def lookup(self, address: ClientAddress) -> NetworkVerdict:
         """What the files say about an address. Unknown parts: country ZZ, asn 0, empty texts, no category.
         Never raises: a record that cannot be read is passed over and its file named in `problems`."""
         snapshot = self._snapshot
         family = snapshot.v4 if address.version == 4 else snapshot.v6
         categories = family.table.categories(address.packed)
+        if not family.sources:
+            return _WITHOUT_PLACE[categories]
         text = address.text
         found: list[Any] = [None, None, None, None, None]
         for place, get_path, path, clean, name in family.sources:
@@ -179,6 +183,7 @@ class NetworkData:
                 changed |= self._take(name, stamp, files)
         if changed:
             self._snapshot = _build(files)
+            self.has_crawler_ranges = self._snapshot.has_crawler_ranges
             self._files = files
         return changed
 

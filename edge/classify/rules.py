@@ -5,7 +5,7 @@ another. A change that can change a label raises shared.traffic.RULES_VERSION.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from edge.classify.signals import (
     BOT_KINDS,
@@ -19,6 +19,7 @@ from edge.classify.signals import (
     TOR,
     VPN,
     Signals,
+    json_members,
 )
 from shared.traffic import Flag, FraudType, TrafficClass
 
@@ -53,6 +54,17 @@ class Verdict:
     reasons: tuple[Reason, ...]
     bot_action_exempt: bool
     """A verified crawler of a search engine or ad platform: a campaign's `bot_action` never applies to it."""
+    in_event: bytes = field(init=False, repr=False, compare=False)
+    """The members of a click's event that the verdict alone decides (shared.events), as JSON without braces: there
+    are few verdicts, so they are encoded once and not for every click."""
+    in_details: bytes = field(init=False, repr=False, compare=False)
+    """The same for the event's `details`."""
+
+    def __post_init__(self) -> None:
+        put = object.__setattr__  # the way into a frozen dataclass
+        members = {"class": self.traffic_class, "fraud": self.fraud_type, "score": self.score}
+        put(self, "in_event", json_members(members))
+        put(self, "in_details", json_members({"reasons": self.reasons}))
 
 
 def _agent_is(kind: str) -> Callable[[Signals], bool]:

@@ -1,10 +1,12 @@
-"""What is known about a click before it is judged: plain frozen values, no I/O, no parsing.
+"""What is known about a click before it is judged: plain values, no I/O, no parsing.
 
 user_agent.py and network.py make the two verdicts, rules.py reads `Signals` and nothing else.
 """
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import orjson
 
 # Categories of address lists, one bit each; an address may be on several lists.
 RESIDENTIAL = 1
@@ -71,12 +73,39 @@ class AgentVerdict:
     browser: str
     """`Other` for every bot: what a program pretends to be is not counted among browsers."""
     browser_version: str
+    in_event: bytes = field(init=False, repr=False, compare=False)
+    """The members of a click's event that the agent alone decides (shared.events), as JSON without braces: encoded
+    once an agent instead of once a click."""
+    in_details: bytes = field(init=False, repr=False, compare=False)
+    """The same for the event's `details`."""
+
+    def __post_init__(self) -> None:
+        put = object.__setattr__  # the way into a frozen dataclass
+        put(self, "in_event", json_members({"device": self.device, "os": self.os, "browser": self.browser}))
+        put(
+            self,
+            "in_details",
+            json_members(
+                {
+                    "os_version": self.os_version,
+                    "browser_version": self.browser_version,
+                    "bot": self.bot_name,
+                    "bot_kind": self.bot_kind,
+                }
+            ),
+        )
 
 
-class NetworkVerdict(NamedTuple):
+def json_members(members: dict[str, Any]) -> bytes:
+    """`members` as JSON without the braces around them, to be put into an object with others."""
+    return orjson.dumps(members)[1:-1]
+
+
+@dataclass(slots=True)
+class NetworkVerdict:
     """What is known about an address. `country` is ISO 3166 alpha-2 or ZZ, `asn` 0 when unknown, texts are empty when
     unknown. `kind` is the one category bit that decides (0: nothing is listed), `categories` all that matched.
-    A named tuple, because one is made for every click and a frozen dataclass takes three times as long."""
+    Not frozen, because one is made for every click and a frozen dataclass takes three times as long."""
 
     country: str
     region: str

@@ -19,7 +19,7 @@ from edge.classify.vocabulary import (
     browser_name,
     system_name,
 )
-from edge.recent import Recent
+from edge.recent import Known
 
 LONGEST_AGENT = 1024
 """Characters of an agent that are looked at and stored; no browser sends as many."""
@@ -51,22 +51,16 @@ class UserAgents:
         self._systems = ua_parser_rs.OSExtractor([*OS_MATCHERS, *_rows(systems), *OS_FALLBACKS])
         self._devices = DeviceTable()
         self._bots = BotTable()
-        self._recent: Recent[str, AgentVerdict] = Recent(remembered)
-
-    def verdict(self, user_agent: str) -> AgentVerdict:
-        """What the agent says. Never raises: any text has a verdict, an empty one is a bot's."""
-        verdict = self._recent.get(user_agent)
-        if verdict is None:
-            verdict = self._judge(user_agent[:LONGEST_AGENT].strip())
-            if len(user_agent) <= _LONGEST_REMEMBERED:
-                self._recent.put(user_agent, verdict)
-        return verdict
+        self._known: Known[str, AgentVerdict] = Known(remembered, self._judge, _LONGEST_REMEMBERED)
+        self.verdict = self._known.__getitem__
+        """What an agent says. Never raises: any text has a verdict, an empty one is a bot's."""
 
     def __len__(self) -> int:
         """How many agents are remembered."""
-        return len(self._recent)
+        return self._known.count()
 
-    def _judge(self, agent: str) -> AgentVerdict:
+    def _judge(self, user_agent: str) -> AgentVerdict:
+        agent = user_agent[:LONGEST_AGENT].strip()
         program = self._bots.program(agent)
         system: _Versioned | None = self._systems.extract(agent)
         # A program has no browser. Asking would also be dear: the browser patterns of ua-parser look for robots'

@@ -22,6 +22,7 @@ from management.ingest.sources.journal import JournalSource
 from management.ingest.writer import INTERRUPTIONS, PositionMoved, Writer
 from shared.data_dir import DataDir
 from shared.env import Settings
+from shared.journal import JournalLimits
 
 LEASE: Final = "ingest"
 POLL_SECONDS: Final = 0.025
@@ -64,6 +65,7 @@ class Ingest:
         self._url = url
         self._journal = DataDir.at(settings.data_dir).journal
         self._keep_seconds = settings.journal_keep
+        self._limits = JournalLimits(settings.journal_max, settings.disk_reserve)
         self._lease: Lease | None = None
         self._trouble = ""
         self._pause = _FIRST_PAUSE
@@ -95,7 +97,13 @@ class Ingest:
                 return
             writer = await Writer.open(connection, self._lease)
             log.info("ingest_works", epoch=self._lease.epoch)
-            source = JournalSource(self._journal, self._keep_seconds, writer.positions)
+            source = JournalSource(
+                self._journal,
+                self._keep_seconds,
+                writer.positions,
+                limits=self._limits,
+                store_losses=writer.store_losses,
+            )
             try:
                 await self._ingest(source, writer)
             finally:

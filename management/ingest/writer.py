@@ -5,7 +5,7 @@ the lease and the positions for another ingest; the rest for nobody.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from io import BytesIO
 from typing import Final, NamedTuple
@@ -66,6 +66,11 @@ class Writer:
         async with self._turn:
             rows = await self._connection.fetch(queries["positions"], streams)
         return {row["stream"]: row["next"] for row in rows}
+
+    async def store_losses(self, losses: Mapping[bytes, int]) -> None:
+        """Stream → how many clicks its writer declared lost in all. A smaller count than is stored changes nothing."""
+        async with self._turn:
+            await self._connection.execute(queries["store_losses"], list(losses), list(losses.values()))
 
     async def beat(self) -> None:
         """A sign of life for the lease's sake; raises LeaseLost."""

@@ -98,5 +98,11 @@ INSERT INTO lost_records (stream, first_seq, last_seq, reason)
 SELECT * FROM unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::text[])
 ON CONFLICT DO NOTHING;
 
+-- name: store_losses
+INSERT INTO declared_losses AS stored (stream, clicks)
+SELECT * FROM unnest($1::bytea[], $2::bigint[])
+ON CONFLICT (stream) DO UPDATE SET clicks = excluded.clicks, updated_at = now()
+WHERE stored.clicks < excluded.clicks;
+
 -- name: ensure_click_day
 SELECT ensure_click_day($1);

@@ -1,21 +1,34 @@
 """Append-only streams of records on local disk: what an answer waits for, and what everything else is built from."""
 
+from shared.journal.consumed import END, Mark, read_consumed, write_consumed
+from shared.journal.group import Done, JournalFailed, JournalFull, NotJournaled
 from shared.journal.group_commit import GroupCommitWriter
+from shared.journal.limits import NO_LIMITS, JournalLimits, free_bytes
+from shared.journal.loss_page import read_losses
+from shared.journal.meter import JournalMeter
 from shared.journal.reader import Gap, ReadBatch, StreamReader
 from shared.journal.record import FIRST_SEQ, MAX_PAYLOAD, PayloadRefused, Record, UnknownVersion
-from shared.journal.retention import delete_consumed, delete_stillborn
+from shared.journal.retention import delete_consumed, delete_stillborn, kept_segments, trim
 from shared.journal.stream import stream_id, streams
 from shared.journal.write_through import WriteThroughWriter
-from shared.journal.writer import Durability, JournalFailed, JournalWriter
+from shared.journal.writer import Durability, JournalWriter
 
 __all__ = [
+    "END",
     "FIRST_SEQ",
     "MAX_PAYLOAD",
+    "NO_LIMITS",
+    "Done",
     "Durability",
     "Gap",
     "GroupCommitWriter",
     "JournalFailed",
+    "JournalFull",
+    "JournalLimits",
+    "JournalMeter",
     "JournalWriter",
+    "Mark",
+    "NotJournaled",
     "PayloadRefused",
     "ReadBatch",
     "Record",
@@ -24,6 +37,12 @@ __all__ = [
     "WriteThroughWriter",
     "delete_consumed",
     "delete_stillborn",
+    "free_bytes",
+    "kept_segments",
+    "read_consumed",
+    "read_losses",
     "stream_id",
     "streams",
+    "trim",
+    "write_consumed",
 ]

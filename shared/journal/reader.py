@@ -4,11 +4,13 @@ What lies behind the last intact record of a living stream is simply not there y
 can change it any more: when the writer's lock was free, or a later segment was there, *before* the last look.
 """
 
+from collections.abc import Iterator
 from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, NamedTuple, Self
 
+from shared.journal.consumed import Mark
 from shared.journal.record import (
     FIRST_SEQ,
     HEAD_BYTES,
@@ -20,11 +22,12 @@ from shared.journal.record import (
     take_run,
 )
 from shared.journal.segment_reading import SegmentFile
-from shared.journal.stream import SegmentListing, WriterLock, stream_id
+from shared.journal.stream import SegmentListing, SegmentName, WriterLock, stream_id
 
 _SMALL_CHUNK = 2 * MAX_RECORD  # a live tail: little to read, most of it reserved space
 _LARGE_CHUNK = 1 << 20  # catching up
 _NOTHING = bytes(HEAD_BYTES)
+_BEFORE_ALL = SegmentName(-1)
 
 
 class Gap(NamedTuple):
@@ -58,9 +61,9 @@ class StreamReader:
         self._next_seq = max(next_seq, FIRST_SEQ)
         self._lock = WriterLock(path)
         self._listing = SegmentListing(path)
-        self._passed_over: set[int] = set()
+        self._passed_over: set[SegmentName] = set()
         self._segment: SegmentFile | None = None
-        self._segment_first = -1
+        self._name = _BEFORE_ALL
         self._settled = False
         self._offset = 0
         self._expected = FIRST_SEQ
@@ -96,6 +99,13 @@ class StreamReader:
                 self.close()
                 break
         return ReadBatch(records, gaps, self._next_seq, finished)
+
+    @property
+    def mark(self) -> Mark | None:
+        """Where in the files the next read goes on; None while that is not known: at the start, behind damage."""
+        if self._segment is None or self._salvage or self._expected != self._next_seq:
+            return None
+        return Mark(self._name, self._offset)
 
     # Steps of `read`. The place of reading is `_offset` in `_segment`, whose next record would be `_expected`;
     # `_expected` < `_next_seq` while the start is being sought.
@@ -195,29 +205,29 @@ class StreamReader:
         # belongs to a later segment is left to it for the same reason.
         self._begin_at(max(place.end for place in places), self._next_seq)
         later = self._later_segment()
-        wanted = [p for p in places if p.seq >= self._next_seq and (later is None or p.seq < later)]
+        wanted = [p for p in places if p.seq >= self._next_seq and (later is None or p.seq < later.first_seq)]
         self._salvage = sorted(wanted, key=attrgetter("seq"), reverse=True)
 
     def _enter_next_segment(self, gaps: list[Gap]) -> bool:
         """Goes to the segment that holds `_next_seq`, or the first after it. False when there is none."""
-        while (first_seq := self._following_segment()) is not None:
-            segment = self._open(first_seq)
+        while (name := self._following_segment()) is not None:
+            segment = self._open(name)
             if segment is None:
                 continue
             self._close_segment()
-            self._segment, self._segment_first = segment, first_seq
+            self._segment, self._name = segment, name
             self._settled = False
-            if first_seq > self._next_seq:
-                gaps.append(Gap(self._next_seq, first_seq - 1, "missing"))
-                self._next_seq = first_seq
+            if name.first_seq > self._next_seq:
+                gaps.append(Gap(self._next_seq, name.first_seq - 1, "missing"))
+                self._next_seq = name.first_seq
             return True
         return False
 
-    def _open(self, first_seq: int) -> SegmentFile | None:
+    def _open(self, name: SegmentName) -> SegmentFile | None:
         try:
-            segment = SegmentFile(self._path, first_seq)
+            segment = SegmentFile(self._path, name)
         except FileNotFoundError:  # deleted since it was listed
-            self._passed_over.add(first_seq)
+            self._passed_over.add(name)
             return None
         try:
             header = segment.header()
@@ -226,13 +236,13 @@ class StreamReader:
             raise
         if header is None:
             # The name tells what the header would, and the first record may have moved: it is looked for from 0.
-            self._begin_at(0, first_seq)
-        elif header != SegmentHeader(self.stream, first_seq):
+            self._begin_at(0, name.first_seq)
+        elif header != SegmentHeader(self.stream, name.first_seq):
             segment.close()
-            self._passed_over.add(first_seq)
+            self._passed_over.add(name)
             return None
         else:
-            self._begin_at(SEGMENT_HEADER_BYTES, first_seq)
+            self._begin_at(SEGMENT_HEADER_BYTES, name.first_seq)
         return segment
 
     def _begin_at(self, offset: int, expected: int) -> None:
@@ -241,19 +251,19 @@ class StreamReader:
         self._salvage = []
         self._looked_at_ns = -1
 
-    def _later_segment(self) -> int | None:
-        """The first segment behind the present one that no other one behind it precedes."""
-        for first_seq in self._listing.first_seqs():
-            if first_seq > self._segment_first and first_seq not in self._passed_over:
-                return first_seq
-        return None
+    def _behind(self) -> Iterator[SegmentName]:
+        return (name for name in self._listing.segments() if name > self._name and name not in self._passed_over)
 
-    def _following_segment(self) -> int | None:
+    def _later_segment(self) -> SegmentName | None:
+        """The first segment behind the present one."""
+        return next(self._behind(), None)
+
+    def _following_segment(self) -> SegmentName | None:
         """The last segment behind the present one that begins at or before `_next_seq`, else the next one."""
         following = self._later_segment()
-        for first_seq in self._listing.first_seqs():
-            if first_seq > self._segment_first and first_seq not in self._passed_over and first_seq <= self._next_seq:
-                following = first_seq
+        for name in self._behind():
+            if name.first_seq <= self._next_seq:
+                following = name
         return following
 
     def _close_segment(self) -> None:

@@ -71,6 +71,12 @@ def encode(seq: int, kind: int, payload: bytes) -> bytes:
     return _pack_head(size, MAGIC, crc, seq, kind) + payload
 
 
+def renumbered(record: bytes, seq: int) -> bytes:
+    """An encoded record under another seq."""
+    *_, kind = _HEAD.unpack_from(record, 0)
+    return encode(seq, kind, record[HEAD_BYTES:])
+
+
 def take_run(
     buffer: bytes, start: int, seq: int, records: list[Record], max_records: int, max_bytes: int
 ) -> tuple[int, int]:

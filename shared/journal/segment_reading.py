@@ -15,7 +15,7 @@ from shared.journal.record import (
     decode_segment_header,
     survivors,
 )
-from shared.journal.stream import segment_name
+from shared.journal.stream import SegmentName
 
 _PAGE = 4096
 _WINDOW = 4 << 20
@@ -26,9 +26,9 @@ class SegmentFile:
 
     __slots__ = ("_fd",)
 
-    def __init__(self, directory: Path, first_seq: int) -> None:
+    def __init__(self, directory: Path, name: SegmentName) -> None:
         """Raises FileNotFoundError when it was deleted."""
-        self._fd = os.open(directory / segment_name(first_seq), os.O_RDONLY | os.O_CLOEXEC)
+        self._fd = os.open(directory / name.file, os.O_RDONLY | os.O_CLOEXEC)
 
     def header(self) -> SegmentHeader | None:
         """None when it is damaged. Raises `UnknownVersion`."""

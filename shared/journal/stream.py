@@ -1,8 +1,10 @@
 """A stream's directory: its name, its lock, its segments' names; how it is born, listed, and known to be dead.
 
-`<root>/<32 hex digits>/` holds `lock` and `<first seq, 20 digits>.seg`. Names that begin with a dot are not yet,
-or no longer, part of the journal. The life of the writer is its flock on `lock`: the kernel drops it at any kind of
-death, and nobody ever locks a stream again to write.
+`<root>/<32 hex digits>/` holds `lock`, `losses` (see `loss_page.py`), `consumed` (see `consumed.py`) and segments,
+`<first seq, 20 digits>.seg`. A segment that failed is begun again under the first seq it had not confirmed; where that
+is its own, the name gets a number: `<first seq>.1.seg`. Names that begin with a dot are not yet, or no longer, part of
+the journal. The life of the writer is its flock on `lock`: the kernel drops it at any kind of death, and nobody ever
+locks a stream again to write.
 """
 
 import fcntl
@@ -14,9 +16,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 LOCK_NAME = "lock"
+LOSSES_NAME = "losses"
+CONSUMED_NAME = "consumed"
 _STREAM_NAME = re.compile(r"[0-9a-f]{32}")
 _HIDDEN_STREAM_NAME = re.compile(r"\.[0-9a-f]{32}")
-_SEGMENT_NAME = re.compile(r"[0-9]{20}\.seg")
+_SEGMENT_NAME = re.compile(r"([0-9]{20})(?:\.([1-9][0-9]{0,8}))?\.seg")
 
 
 class Birth(NamedTuple):
@@ -89,16 +93,28 @@ def stream_id(path: Path) -> bytes:
     return bytes.fromhex(path.name)
 
 
-def segment_name(first_seq: int) -> str:
-    return f"{first_seq:020}.seg"
+class SegmentName(NamedTuple):
+    """Sorts as segments are read. `attempt` tells apart those that begin with the same seq: 0, then 1, …"""
+
+    first_seq: int
+    attempt: int = 0
+
+    @property
+    def file(self) -> str:
+        return f"{self.first_seq:020}.{self.attempt}.seg" if self.attempt else f"{self.first_seq:020}.seg"
+
+    @classmethod
+    def parse(cls, file: str) -> "SegmentName | None":
+        """None for a file that is no segment."""
+        match = _SEGMENT_NAME.fullmatch(file)
+        return match and cls(int(match[1]), int(match[2] or 0))
 
 
-def list_segments(path: Path) -> list[int]:
-    """The first seqs of the stream's segments, ascending. Raises FileNotFoundError when the stream is gone."""
+def list_segments(path: Path) -> list[SegmentName]:
+    """The stream's segments, ascending. Raises FileNotFoundError when the stream is gone."""
     with os.scandir(path) as entries:
-        return sorted(
-            int(e.name[:20]) for e in entries if _SEGMENT_NAME.fullmatch(e.name) and e.is_file(follow_symlinks=False)
-        )
+        found = [(SegmentName.parse(entry.name), entry) for entry in entries]
+    return sorted(name for name, entry in found if name is not None and entry.is_file(follow_symlinks=False))
 
 
 class WriterLock:
@@ -148,10 +164,10 @@ class SegmentListing:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._segments: list[int] = []
+        self._segments: list[SegmentName] = []
         self._seen_mtime_ns = -1
 
-    def first_seqs(self) -> list[int]:
+    def segments(self) -> list[SegmentName]:
         """As `list_segments`; [] when the stream is gone."""
         try:
             mtime_ns = os.stat(self._path).st_mtime_ns

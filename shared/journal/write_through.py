@@ -4,49 +4,25 @@ The records of one step of the loop go in one write: a write for each costs the 
 step's end.
 """
 
-from functools import partial
-
-from shared.journal.segment import OpenSegment
-from shared.journal.stream import sync_directory
 from shared.journal.writer import JournalWriter
 
 
 class WriteThroughWriter(JournalWriter, durability="os"):
-    """See `JournalWriter`. The loop owns the open segment; the thread gets segments that are full."""
+    """See `JournalWriter`. The loop owns the files, and nothing it does with them waits for the disk: a sync would
+    stall every request of the worker, and `os` promises none. The thread gets segments that are full."""
+
+    _durable = False
 
     def _hand_over(self) -> None:
-        records, waiters = self._records, self._waiters
-        self._records, self._waiters, self._busy = [], [], False
-        if not records:
-            return  # closing was quicker
-        piece = b"".join(records)
-        try:
-            segment = self._segment
-            if segment.size + len(piece) > segment.room_to and not segment.make_room(len(piece)):
-                segment = self._rotate(self._next_seq - len(records), len(piece))
-            segment.write(piece)
-        except OSError as failure:
-            self._refuse(waiters, failure)
+        if self._has_open_records():  # closing may have been quicker
+            group = self._gather()
+            try:
+                stored = self._files.store(group)
+            except OSError as failure:
+                self._refuse_all(group, failure)
+            else:
+                self._settle(group, stored)
+        if self._has_open_records():
+            self._loop.call_soon(self._hand_over)
         else:
-            self._answer(waiters, self._next_seq)
-
-    def _rotate(self, first_seq: int, size: int) -> OpenSegment:
-        # Nothing here waits for the disk: a sync would stall every request of the worker, and `os` promises none.
-        full = self._segment
-        segment = self._next_segment(first_seq, size, durable=False)
-        self._tasks.put(partial(self._retire, full))
-        return segment
-
-    def _finish_open_records(self) -> None:
-        self._hand_over()
-        self._tasks.put(None)
-
-    # In the thread.
-
-    def _retire(self, full: OpenSegment) -> None:
-        try:
-            full.sync()
-            full.seal()
-            sync_directory(self.path)
-        except OSError as failure:
-            self._loop.call_soon_threadsafe(self._fail, failure)
+            self._come_to_rest()

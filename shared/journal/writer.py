@@ -1,24 +1,27 @@
 """The journal of one worker's life: what both durabilities share, from the stream's birth to its release.
 
-`group_commit.py` and `write_through.py` hold the two ways in which a record reaches the disk. A writer belongs to
-the event loop it was opened in; beside the loop it has one thread, which alone waits for the disk.
+`group_commit.py` and `write_through.py` hold the two ways in which a group reaches the disk, `open_stream.py` what it
+meets there. A writer belongs to the event loop it was opened in; beside the loop it has one
+thread, which alone waits for the disk.
 """
 
 import asyncio
 import os
-import shutil
 import threading
 import time
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Literal
+from typing import ClassVar, Literal
 
+from shared.journal.group import Done, Group, JournalFailed, JournalFull, Refusal, settle, take_back, tell
+from shared.journal.limits import CHECK_SECONDS, NO_LIMITS, JournalLimits, Space
+from shared.journal.open_stream import OpenStream
 from shared.journal.record import FIRST_SEQ, encode
 from shared.journal.segment import OpenSegment
-from shared.journal.stream import Birth, conceive, reveal
 
 Durability = Literal["fsync", "os"]
 SEGMENT_BYTES = 64 << 20
@@ -27,50 +30,50 @@ SEGMENT_BYTES = 64 << 20
 _ways: "dict[Durability, type[JournalWriter]]" = {}  # filled by the subclasses; the package imports them all
 
 
-class JournalFailed(Exception):
-    """The record has no durable copy and will get none: the journal failed before or with it, or was closed."""
-
-
 class JournalWriter(ABC):
     """Appends records to a stream of its own, which nobody wrote to before and nobody will again.
 
-    After the first failure of the disk nothing is appended any more: what a failed sync left behind cannot be
-    known, so the worker ends (`on_failure`) and its successor begins a new stream.
+    A failed write or sync is answered by a new segment (see `Tail`). When that fails too, nothing is appended any
+    more: the worker ends (`on_failure`) and its successor begins a new stream. A journal that is full says so to each
+    record and goes on when there is room again, which is looked at every second.
     """
 
     stream: bytes
     """The stream's id, 16 bytes."""
+    _durable: ClassVar[bool]
 
     def __init_subclass__(cls, durability: Durability) -> None:
         _ways[durability] = cls
 
     def __init__(
-        self,
-        birth: Birth,
-        path: Path,
-        segment: OpenSegment,
-        segment_bytes: int,
-        on_failure: Callable[[BaseException], None],
+        self, root: Path, limits: JournalLimits, segment_bytes: int, on_failure: Callable[[BaseException], None]
     ) -> None:
-        self.stream = birth.stream
-        self.path = path
-        self._lock_fd = birth.lock_fd
-        self._segment = segment
-        self._segment_bytes = segment_bytes
-        self._on_failure = on_failure
         self._loop = asyncio.get_running_loop()
-        self._new_waiter = self._loop.create_future
+        self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._files = OpenStream.create(root, segment_bytes, durable=self._durable, retire=self._retire)
+        self.stream = self._files.stream
+        self.path = self._files.path
+        self._space = Space(self.path, limits, self._files.tail.least_free)
+        self._on_failure = on_failure
+
         self._records: list[bytes] = []
-        self._waiters: list[asyncio.Future[None]] = []
+        self._waiters: list[Done] = []
+        self._reserved: list[int] = []
+        self._losses = 0
+        self._losers: list[Done] = []
         self._busy = False
         self._next_seq = FIRST_SEQ
         self._durable_seq = FIRST_SEQ - 1
+        self._durable_losses = 0
         self._last_sync_at = time.monotonic()
-        self._refusal: BaseException | str | None = None
+
+        self._ended: BaseException | str | None = None
+        self._shut = False  # ended or full: one look on the way of each record
         self._released: asyncio.Future[None] | None = None
-        self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._next_look: asyncio.TimerHandle | None = None
         self._thread = threading.Thread(target=self._serve_disk, name="journal", daemon=True)
         self._thread.start()
+        self._look_at_space()
         _living.add(self)
 
     @staticmethod
@@ -78,63 +81,57 @@ class JournalWriter(ABC):
         root: Path,
         durability: Durability,
         *,
+        limits: JournalLimits = NO_LIMITS,
         segment_bytes: int = SEGMENT_BYTES,
         on_failure: Callable[[BaseException], None],
     ) -> "JournalWriter":
         """A writer on a new stream under `root`, whose names are on the disk before this returns.
 
-        Call it inside the running loop that will append. `on_failure` is called once, in the loop, with the first
-        error of the disk. Raises OSError when the stream cannot be made; nothing of it is left then.
+        Call it inside the running loop that will append. `on_failure` is called once, in the loop, with the error
+        that ended the journal. Raises OSError when the stream cannot be made; nothing of it is left then.
         """
-        birth = conceive(root)
-        try:
-            segment = OpenSegment.create(birth.hidden, birth.stream, FIRST_SEQ, segment_bytes, durable=True)
-            path = reveal(birth)
-            return _ways[durability](birth, path, segment, segment_bytes, on_failure)
-        except BaseException:
-            os.close(birth.lock_fd)
-            shutil.rmtree(birth.hidden, ignore_errors=True)
-            raise
+        return _ways[durability](root, limits, segment_bytes, on_failure)
 
-    def append(self, kind: int, payload: bytes) -> asyncio.Future[None]:
-        """Takes one record, which gets the seq that `next_seq` showed.
+    # What the worker calls, in the loop.
 
-        Gives a future, the caller's own, that completes after the fdatasync (`fsync`) or the write(2) (`os`) which
-        covers the record, or fails with `JournalFailed`; the record is kept even when the waiter is cancelled.
-        Raises `JournalFailed` after a failure or `close`, `PayloadRefused` for a payload no record can hold; then no
-        seq was used up.
+    def take(self, kind: int, payload: bytes, done: Done, *, reserved: bool = False) -> None:
+        """Takes one record; `done` hears what became of it. Its seq is `next_seq`, unless the disk turns out full.
+
+        `done` is called in a later step of the loop than this one: after the fdatasync (`fsync`) or the write(2)
+        (`os`) that covers the record. It must not raise. Raises `JournalFailed` after a failure or `close`,
+        `JournalFull` while there is no room (with `reserved`, a record may use the last reserve and learns from
+        `done` when that is used up) and `PayloadRefused` for a payload no record can hold; then nothing was taken,
+        and `done` is not called.
         """
-        if self._refusal is not None:
+        if self._shut and (self._ended is not None or not reserved):
             raise self._refused()
         seq = self._next_seq
         self._records.append(encode(seq, kind, payload))
         self._next_seq = seq + 1
-        waiter = self._new_waiter()
-        self._waiters.append(waiter)
+        self._waiters.append(done)
+        if reserved:
+            self._reserved.append(seq)
         if not self._busy:
             # In a later step, so that all records of this one go together.
             self._busy = True
             self._loop.call_soon(self._hand_over)
+
+    def append(self, kind: int, payload: bytes, *, reserved: bool = False) -> asyncio.Future[None]:
+        """As `take`, with a future, the caller's own, for `done`: the record is kept even when it is cancelled."""
+        waiter = self._loop.create_future()
+        self.take(kind, payload, partial(settle, waiter), reserved=reserved)
         return waiter
 
-    @abstractmethod
-    def _hand_over(self) -> None:
-        """Sends the open records on their way, in the loop, and sees to it that `_busy` is False again."""
-
-    def _answer(self, waiters: Iterable[asyncio.Future[None]], next_seq: int) -> None:
-        self._durable_seq = next_seq - 1
-        self._last_sync_at = time.monotonic()
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-
-    def _refuse(self, waiters: Iterable[asyncio.Future[None]], failure: BaseException) -> None:
-        for waiter in waiters:
-            if not waiter.done():
-                refusal = JournalFailed(str(failure))
-                refusal.__cause__ = failure
-                waiter.set_exception(refusal)
-        self._fail(failure)
+    def declare_lost(self, done: Done) -> None:
+        """Counts one click that is answered without a record; `done` is called when the count is as durable as a
+        record would be, in the same commit. Works on a full disk. Raises `JournalFailed` as `take` does."""
+        if self._ended is not None:
+            raise self._refused()
+        self._losses += 1
+        self._losers.append(done)
+        if not self._busy:
+            self._busy = True
+            self._loop.call_soon(self._hand_over)
 
     @property
     def next_seq(self) -> int:
@@ -146,9 +143,28 @@ class JournalWriter(ABC):
         return self._durable_seq
 
     @property
+    def declared_losses(self) -> int:
+        """How many losses are declared, as durably as was asked for."""
+        return self._durable_losses
+
+    @property
     def last_sync_at(self) -> float:
-        """When a record last became durable (at first: when the stream was opened), by `time.monotonic()`."""
+        """When something last became durable (at first: when the stream was opened), by `time.monotonic()`."""
         return self._last_sync_at
+
+    @property
+    def is_full(self) -> bool:
+        return self._space.full is not None
+
+    @property
+    def full_because(self) -> str | None:
+        """Which limit holds, for the log."""
+        return self._space.full
+
+    @property
+    def abandoned_segments(self) -> int:
+        """How often a failed write or sync was answered by a new segment."""
+        return self._files.tail.abandoned
 
     async def close(self) -> None:
         """Commits what is open, then lets the stream go: from then on readers know that nothing follows.
@@ -157,53 +173,98 @@ class JournalWriter(ABC):
         """
         if self._released is None:
             self._released = self._loop.create_future()
-            self._refusal = self._refusal or "the journal is closed"
-            self._finish_open_records()
+            self._end(self._ended or "the journal is closed")
+            if not self._busy:
+                self._hand_over()
         await asyncio.shield(self._released)
 
-    @abstractmethod
-    def _finish_open_records(self) -> None:
-        """Sees to it that `_release` is queued behind the last record."""
+    # Groups, in the loop.
 
-    def _refused(self) -> JournalFailed:
-        refusal = JournalFailed(str(self._refusal))
-        if isinstance(self._refusal, BaseException):
-            refusal.__cause__ = self._refusal
+    @abstractmethod
+    def _hand_over(self) -> None:
+        """Sends the open records on their way; sees to `_come_to_rest` when there are none."""
+
+    def _has_open_records(self) -> bool:
+        return bool(self._records or self._losers)
+
+    def _gather(self) -> Group:
+        records, reserved = self._records, self._reserved
+        from_reserve = self._space.full is not None and len(reserved) == len(records)
+        group = Group(
+            self._next_seq - len(records), records, self._waiters, reserved, from_reserve, self._losses, self._losers
+        )
+        self._records, self._waiters, self._reserved, self._losers = [], [], [], []
+        return group
+
+    def _come_to_rest(self) -> None:
+        self._busy = False
+        if self._released is not None:
+            self._tasks.put(None)
+
+    def _settle(self, group: Group, stored: int) -> None:
+        self._durable_seq = group.first_seq + stored - 1
+        self._durable_losses = group.losses
+        self._last_sync_at = time.monotonic()
+        if stored == len(group.records):
+            tell(group.waiters)
+        else:
+            again, refused = take_back(group, stored, self._gather())
+            if not group.from_reserve:
+                self._space.run_out()
+                self._shut = True
+            self._records, self._waiters, self._reserved, self._losers = (
+                again.records,
+                again.waiters,
+                again.reserved,
+                again.losers,
+            )
+            self._next_seq = again.first_seq + len(again.records)
+            tell(group.waiters[:stored])
+            for done in refused:
+                done(JournalFull("no room for the record"))
+        tell(group.losers)
+
+    def _refuse_all(self, group: Group, failure: BaseException) -> None:
+        """The journal has failed: nobody in the group or behind it has a durable copy."""
+        waiters = [*group.waiters, *group.losers, *self._waiters, *self._losers]
+        self._records, self._waiters, self._reserved, self._losers = [], [], [], []
+        self._fail(failure)
+        for done in waiters:
+            done(self._refused())
+
+    # States, in the loop.
+
+    def _refused(self) -> Refusal:
+        if self._ended is None:
+            return JournalFull(self._space.full)
+        refusal = JournalFailed(str(self._ended))
+        if isinstance(self._ended, BaseException):
+            refusal.__cause__ = self._ended
         return refusal
 
     def _fail(self, failure: BaseException) -> None:
-        if not isinstance(self._refusal, BaseException):
-            self._refusal = failure
-            # In a step of its own: whatever it does, it does not do inside somebody's `append`.
+        if not isinstance(self._ended, BaseException):
+            self._end(failure)
+            # In a step of its own: whatever it does, it does not do inside somebody's `done`.
             self._loop.call_soon(self._on_failure, failure)
 
-    def _next_segment(self, first_seq: int, size: int, *, durable: bool) -> OpenSegment:
-        """The segment that begins with `first_seq`, with room for a first write of `size` bytes."""
-        segment = OpenSegment.create(self.path, self.stream, first_seq, self._segment_bytes, durable=durable)
-        self._segment = segment
-        segment.make_room(size)
-        return segment
+    def _end(self, why: BaseException | str) -> None:
+        self._ended = why
+        self._shut = True
+        if self._next_look is not None:
+            self._next_look.cancel()
 
-    # In the thread.
+    def _look_at_space(self) -> None:
+        self._tasks.put(partial(self._measure_space, self._space.has_run_out))
 
-    def _serve_disk(self) -> None:
-        while (task := self._tasks.get()) is not None:
-            task()
-        self._release()
+    def _space_measured(self, objection: str | None, ran_out: bool) -> None:
+        self._space.measured(objection, ran_out=ran_out)
+        self._shut = self._ended is not None or self.is_full
+        self._look_again()
 
-    def _release(self) -> None:
-        failure: BaseException | None = None
-        try:
-            if isinstance(self._refusal, BaseException):
-                self._segment.close()
-            else:
-                self._segment.sync()
-                self._segment.seal()
-        except OSError as error:
-            failure = error
-        os.close(self._lock_fd)
-        self._lock_fd = -1
-        self._loop.call_soon_threadsafe(self._when_released, failure)
+    def _look_again(self) -> None:
+        if self._ended is None:
+            self._next_look = self._loop.call_later(CHECK_SECONDS, self._look_at_space)
 
     def _when_released(self, failure: BaseException | None) -> None:
         if failure is not None:
@@ -211,14 +272,43 @@ class JournalWriter(ABC):
         if self._released is not None and not self._released.done():
             self._released.set_result(None)
 
+    # In the thread, but for `_retire`.
+
+    def _retire(self, full: OpenSegment) -> None:
+        self._tasks.put(partial(self._finish, full))
+
+    def _serve_disk(self) -> None:
+        while (task := self._tasks.get()) is not None:
+            task()
+        self._release()
+
+    def _finish(self, full: OpenSegment) -> None:
+        try:
+            self._files.tail.finish(full)
+        except OSError as failure:
+            self._loop.call_soon_threadsafe(self._fail, failure)
+
+    def _measure_space(self, ran_out: bool) -> None:
+        try:
+            objection = self._space.measure(ran_out=ran_out)
+        except OSError:
+            # Too many open files, or the like: the last verdict holds until the next look.
+            self._loop.call_soon_threadsafe(self._look_again)
+        else:
+            self._loop.call_soon_threadsafe(self._space_measured, objection, ran_out)
+
+    def _release(self) -> None:
+        failure: BaseException | None = None
+        try:
+            self._files.release(intact=not isinstance(self._ended, BaseException))
+        except OSError as error:
+            failure = error
+        self._loop.call_soon_threadsafe(self._when_released, failure)
+
     def _abandon_in_child(self) -> None:
-        # A forked child shares the lock and would keep a dead worker's stream alive; closing its copies of the
-        # descriptors takes nothing from the parent.
-        self._refusal = JournalFailed("the journal belongs to the parent process")
-        self._segment.close()
-        if self._lock_fd >= 0:
-            os.close(self._lock_fd)
-            self._lock_fd = -1
+        # A forked child shares the lock and would keep a dead worker's stream alive.
+        self._end(JournalFailed("the journal belongs to the parent process"))
+        self._files.let_go()
 
 
 _living: "weakref.WeakSet[JournalWriter]" = weakref.WeakSet()

@@ -8,7 +8,7 @@ import pytest
 from management.ingest.sources import Source
 from management.ingest.sources import journal as journal_source
 from management.ingest.sources.journal import JournalSource
-from shared.journal import JournalWriter
+from shared.journal import NO_LIMITS, JournalWriter
 from tests.contract.source_contract import KIND, SourceContract
 
 
@@ -36,7 +36,10 @@ class JournalOrigin:
         async def positions(streams: Sequence[bytes]) -> dict[bytes, int]:
             return {stream: stored[stream] for stream in streams if stream in stored}
 
-        return JournalSource(self._root, 0.0, positions, records=self.limit)
+        async def no_losses(losses: Mapping[bytes, int]) -> None:
+            pytest.fail(f"nobody declared a loss: {losses}")
+
+        return JournalSource(self._root, 0.0, positions, limits=NO_LIMITS, store_losses=no_losses, records=self.limit)
 
     async def close(self) -> None:
         for stream in list(self._writers):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shared.macros import MAX_URL, MacroError, check_url, compile_url, encode_value, is_macro
+from shared.macros import MAX_URL, MacroError, UrlTemplate, check_url, encode_value, is_macro
 
 TEMPLATES = (
     "https://shop.example:8443/{sub1}/item?a={sub1}&b={sub2}&c=3#part-{sub1}",
@@ -60,7 +60,7 @@ def structure(url: str) -> tuple[object, ...]:
 @example(first="..", second="")
 @example(first="%2e", second="%2e")
 def test_no_value_changes_host_path_or_another_parameter(url: str, first: str, second: str) -> None:
-    template = compile_url(url)
+    template = UrlTemplate(url)
     expanded = template.expand({"sub1": first, "sub2": second})
     assert expanded.isascii()
     assert expanded.isprintable()
@@ -109,26 +109,35 @@ def test_values_are_percent_encoded_once(value: str, written: str) -> None:
     ],
 )
 def test_a_value_never_becomes_a_dot_segment(url: str, value: str, expanded: str) -> None:
-    assert compile_url(url).expand({"sub1": value}) == expanded
+    assert UrlTemplate(url).expand({"sub1": value}) == expanded
 
 
 def test_a_known_macro_without_value_becomes_empty() -> None:
-    assert compile_url("https://h.example/?a={gclid}&b=1").expand({}) == "https://h.example/?a=&b=1"
+    assert UrlTemplate("https://h.example/?a={gclid}&b=1").expand({}) == "https://h.example/?a=&b=1"
 
 
 def test_a_url_without_macros_stays_as_it_is() -> None:
     url = "https://h.example/a?x=%20&y[]=1#z"
-    template = compile_url(url)
+    template = UrlTemplate(url)
     assert template.names == ()
     assert template.expand({"sub1": "x"}) == url
 
 
 def test_text_beyond_ascii_in_the_path_is_escaped() -> None:
-    assert compile_url("https://h.example/ü?é={sub1}").expand({}) == "https://h.example/%C3%BC?%C3%A9="
+    assert UrlTemplate("https://h.example/ü?é={sub1}").expand({}) == "https://h.example/%C3%BC?%C3%A9="
 
 
-def test_each_macro_is_named_once() -> None:
-    assert compile_url("https://h.example/{sub1}?a={clickid}&b={sub1}").names == ("sub1", "clickid")
+def test_slots_are_in_the_order_of_the_url() -> None:
+    assert UrlTemplate("https://h.example/{sub1}?a={clickid}&b={sub1}").slots == ("sub1", "clickid", "sub1")
+
+
+@pytest.mark.parametrize(
+    "url", ["https://h.example/{sub1}/{sub2}?a={clickid}&b={sub1}", "https://h.example/?{sub2}={sub1}"]
+)
+def test_values_by_slot_and_by_name_give_the_same_url(url: str) -> None:
+    template = UrlTemplate(url)
+    values = {"sub1": "a b", "sub2": "", "clickid": "clk_1"}
+    assert template.fill([values[name] for name in template.slots]) == template.expand(values)
 
 
 @pytest.mark.parametrize(
@@ -181,4 +190,4 @@ def test_unfit_destinations_are_refused_with_a_sentence(url: str) -> None:
         check_url(url)
     assert len(str(refusal.value).split()) > 3
     with pytest.raises(MacroError):
-        compile_url(url)
+        UrlTemplate(url)

@@ -248,6 +248,9 @@ class Edge:
     def postbacks(self) -> list[Event]:
         return self.events(events.POSTBACK)
 
+    def strangers(self) -> list[Event]:
+        return self.events(events.STRANGER)
+
     def stop(self) -> int:
         """SIGTERM; gives the supervisor's exit status."""
         assert self.process is not None

@@ -13,10 +13,10 @@ import pytest
 from edge.postbacks import signature
 from shared import postback
 from shared.campaigns import CampaignRow
-from shared.events import Event
+from shared.events import STRANGER_REASONS, Event
 from shared.ids import ClickIds, KeyRing, conversion_id
 from tests.integration.edge import rows
-from tests.integration.edge.harness import Answer, Edge
+from tests.integration.edge.harness import Answer, Edge, await_true
 
 PATH = "/api/v1/postback"
 HOUR_MS = 3_600_000
@@ -28,7 +28,10 @@ def click_id(edge: Edge, campaign: CampaignRow = rows.ACTIVE, age_ms: int = 5_00
 
 
 def call(edge: Edge, **parameters: str) -> Answer:
-    return edge.get(f"{PATH}?{urlencode(parameters, quote_via=quote)}")
+    """From an address of its own: refused calls of one address are kept within a budget (test_strangers.py)."""
+    number = next(_serial)
+    sender = f"198.18.{number >> 8 & 255}.{number & 255}"
+    return edge.get(f"{PATH}?{urlencode(parameters, quote_via=quote)}", X_Forwarded_For=sender)
 
 
 def stored(edge: Edge, click: str) -> list[Event]:
@@ -150,11 +153,21 @@ FOREIGN = ClickIds(KeyRing.generate())
         ("clk_" + "é" * 36, "INVALID_CLICK_ID"),
     ],
 )
-def test_a_click_id_that_proves_nothing_is_refused_and_only_counted(edge: Edge, click: str, reason: str) -> None:
+def test_a_click_id_that_proves_nothing_is_refused_and_stored_under_no_campaign(
+    edge: Edge, click: str, reason: str
+) -> None:
     before = len(edge.postbacks())
-    answer = call(edge, clickid=click, payout="1")
+    mark = f"T-{next(_serial)}"
+    answer = call(edge, clickid=click, txid=mark)
     assert answer.status == 400
     assert answer.json()["error"]["details"] == {"reason": [reason]}
+
+    def kept() -> list[Event]:
+        return [event for event in edge.strangers() if event["query"].endswith(f"txid={mark}")]
+
+    await_true(kept, "the call is kept: its answer did not wait for that")
+    (event,) = kept()
+    assert STRANGER_REASONS[event["reason"]] == reason
     assert len(edge.postbacks()) == before
 
 

@@ -3,6 +3,7 @@ and broken files. Reading a list's lines and the interval table: test_address_li
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def test_nested_maxmind_city_and_asn_files_complete_each_other(tmp_path: Path) -
     berlin = NetworkVerdict("DE", "Land Berlin", "Berlin", "Example Net", 64500, 0, 0)
     assert look(network, "203.0.113.9") == berlin
     assert look(network, "::ffff:203.0.113.9") == berlin
-    assert look(network, "2001:db8::9") == berlin._replace(isp="", asn=0)
+    assert look(network, "2001:db8::9") == replace(berlin, isp="", asn=0)
     assert look(network, "198.51.100.1") == UNKNOWN
     assert network.status().summary == OPERATIONAL
 
@@ -54,21 +55,21 @@ def test_nested_maxmind_city_and_asn_files_complete_each_other(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("record", "expected"),
     [
-        pytest.param({"country_code": "se"}, UNKNOWN._replace(country="SE"), id="flat country"),
-        pytest.param({"country": "SE"}, UNKNOWN._replace(country="SE"), id="code in a field named country"),
+        pytest.param({"country_code": "se"}, replace(UNKNOWN, country="SE"), id="flat country"),
+        pytest.param({"country": "SE"}, replace(UNKNOWN, country="SE"), id="code in a field named country"),
         pytest.param(
             {"country": "Sweden", "country_code": "SE", "asn": "AS64501", "as_name": "Example AB"},
-            UNKNOWN._replace(country="SE", isp="Example AB", asn=64501),
+            replace(UNKNOWN, country="SE", isp="Example AB", asn=64501),
             id="name and code, AS number as text",
         ),
         pytest.param(
             {"asn": 64502, "as_organization": "Example Inc"},
-            UNKNOWN._replace(isp="Example Inc", asn=64502),
+            replace(UNKNOWN, isp="Example Inc", asn=64502),
             id="flat network",
         ),
         pytest.param(
             {"city": "Malmö", "state1": "Skåne", "country_code": "SE"},
-            UNKNOWN._replace(country="SE", region="Skåne", city="Malmö"),
+            replace(UNKNOWN, country="SE", region="Skåne", city="Malmö"),
             id="flat city",
         ),
         pytest.param(
@@ -76,20 +77,20 @@ def test_nested_maxmind_city_and_asn_files_complete_each_other(tmp_path: Path) -
                 "country": {"iso_code": "SE"},
                 "traits": {"isp": "Example ISP", "autonomous_system_number": 64503, "organization": "Customer"},
             },
-            UNKNOWN._replace(country="SE", isp="Example ISP", asn=64503),
+            replace(UNKNOWN, country="SE", isp="Example ISP", asn=64503),
             id="enterprise traits",
         ),
         pytest.param(
-            {"registered_country": {"iso_code": "SE"}}, UNKNOWN._replace(country="SE"), id="country of registration"
+            {"registered_country": {"iso_code": "SE"}}, replace(UNKNOWN, country="SE"), id="country of registration"
         ),
         pytest.param(
             {"country": {"iso_code": "SE"}, "subdivisions": [{"iso_code": "M"}]},
-            UNKNOWN._replace(country="SE", region="M"),
+            replace(UNKNOWN, country="SE", region="M"),
             id="region without a name",
         ),
         pytest.param(
             {"country_code": "SE", "asn": "AS-none", "as_name": "", "city": 5},
-            UNKNOWN._replace(country="SE"),
+            replace(UNKNOWN, country="SE"),
             id="values of the wrong kind",
         ),
     ],
@@ -113,8 +114,8 @@ def test_first_file_by_name_that_knows_the_address_gives_a_field(tmp_path: Path)
     write_mmdb(tmp_path / "a.mmdb", {"203.0.113.0/25": {"country_code": "SE"}})
     write_mmdb(tmp_path / "b.mmdb", {"203.0.113.0/24": {"country_code": "NO", "asn": 64500}})
     network = NetworkData(tmp_path)
-    assert look(network, "203.0.113.9") == UNKNOWN._replace(country="SE", asn=64500)
-    assert look(network, "203.0.113.200") == UNKNOWN._replace(country="NO", asn=64500)
+    assert look(network, "203.0.113.9") == replace(UNKNOWN, country="SE", asn=64500)
+    assert look(network, "203.0.113.200") == replace(UNKNOWN, country="NO", asn=64500)
 
 
 def test_country_by_registration_alone_is_found_in_a_file_whose_sample_had_none(tmp_path: Path) -> None:
@@ -156,8 +157,8 @@ def test_list_and_mmdb_answer_together(tmp_path: Path) -> None:
     settled(tmp_path / "vpn.txt", "203.0.113.9")
     write_mmdb(tmp_path / "country.mmdb", {"203.0.113.0/24": {"country_code": "SE"}})
     network = NetworkData(tmp_path)
-    assert look(network, "203.0.113.9") == UNKNOWN._replace(country="SE", kind=VPN, categories=VPN)
-    assert look(network, "203.0.113.10") == UNKNOWN._replace(country="SE")
+    assert look(network, "203.0.113.9") == replace(UNKNOWN, country="SE", kind=VPN, categories=VPN)
+    assert look(network, "203.0.113.10") == replace(UNKNOWN, country="SE")
 
 
 def test_crawler_ranges_are_known_only_with_a_list_that_has_entries(tmp_path: Path) -> None:

@@ -1,22 +1,31 @@
-"""What a click's event says and what it leaves out; the values of its macros; the bound on its size.
+"""What a click's event says and what it leaves out, that its bytes say the same as the plain construction, and the
+bound on its size.
 
-Its acceptance by ingest is covered by ingest's own tests; a whole request is in integration/edge.
+The values of macros: test_macro_values.py. Its acceptance by ingest is covered by ingest's own tests; a whole request
+is in integration/edge.
 """
+
+from dataclasses import replace
+from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from edge.click_event import bounded, click_event
-from edge.client_ip import IpStorage
-from edge.decide import decide
-from edge.macro_values import MacroSource, macro_values
+from edge.classify import AgentVerdict, Judgement
+from edge.click_event import click_payload
+from edge.click_request import ClickRequest
+from edge.client_ip import IpStorage, stored_ip
+from edge.decide import Decision, decide
 from edge.parse import LinkParameters, link_parameters
+from edge.table import Campaign
 from edge.visitor import VisitorKeys
+from shared import events
 from shared.events import Event
-from shared.journal import MAX_PAYLOAD
-from shared.macros import CLICK_MACROS
+from shared.journal.record import MAX_PAYLOAD
 from shared.money import NANO
-from shared.traffic import ClickMode, Flag
+from shared.traffic import RULES_VERSION, ClickMode, Flag
 from tests.unit.edge.builders import (
     NOON_MS,
     account,
@@ -28,23 +37,132 @@ from tests.unit.edge.builders import (
     verdict,
 )
 
-KEYS = VisitorKeys("v" * 16, "w" * 16, "a" * 16, "b" * 16, False)
+KEYS = VisitorKeys((b"v" * 16, b"w" * 16, b"a" * 16, b"b" * 16), False)
 CAMPAIGN = campaign(click_cost=NANO // 2, cost_param="cost")
+DECISION = decide(CAMPAIGN, account(), bot=False)
 
 
 def parameters(query: bytes = b"") -> LinkParameters:
     return link_parameters(query, CAMPAIGN.source)
 
 
-def event(
+def payload(
     query: bytes = b"", keys: VisitorKeys = KEYS, ip_storage: IpStorage = "truncated", ip: str = "203.0.113.77",
     flags: int = 0, location: str = "https://shop.example/",
-) -> Event:  # fmt: skip
-    return click_event(
+) -> bytes:  # fmt: skip
+    return click_payload(
         "clk_x", NOON_MS, int(ClickMode.CLICK), CAMPAIGN, click_request(address=address(ip)), parameters(query),
-        (verdict(flags=flags), agent_verdict(), network_verdict()), decide(CAMPAIGN, account(), bot=False), keys,
-        location, ip_storage,
+        (verdict(flags=flags), agent_verdict(), network_verdict()), DECISION, keys, location, ip_storage,
     )  # fmt: skip
+
+
+def event(query: bytes = b"", **changes: Any) -> Event:
+    return events.decode(payload(query, **changes))
+
+
+def plain(
+    click_id: str, now_ms: int, mode: int, campaign: Campaign, request: ClickRequest, parameters: LinkParameters,
+    judgement: Judgement, decision: Decision, keys: VisitorKeys, location: str, ip_storage: IpStorage,
+) -> Event:  # fmt: skip
+    """The event as shared.events lists it, member by member."""
+    judged, agent, network = judgement
+    visitor, visitor_prev, address_key, address_prev = (key.decode() for key in keys.four)
+    return {
+        "v": events.VERSION,
+        "id": click_id,
+        "ts": now_ms,
+        "account": campaign.account_id,
+        "campaign": campaign.id,
+        "mode": mode,
+        "outcome": decision.outcome,
+        "class": judged.traffic_class,
+        "fraud": judged.fraud_type,
+        "flags": judged.flags | parameters.flags | (Flag.SALT_DERIVED if keys.derived else 0),
+        "score": judged.score,
+        "rules": RULES_VERSION,
+        "cost": campaign.row.click_cost if parameters.cost is None else parameters.cost,
+        "cost_from": 0 if parameters.cost is None else 1,
+        "visitor": visitor,
+        "visitor_prev": visitor_prev,
+        "address": address_key,
+        "address_prev": address_prev,
+        "ip": stored_ip(request.address, ip_storage),
+        "country": network.country,
+        "asn": network.asn,
+        "device": agent.device,
+        "os": agent.os,
+        "browser": agent.browser,
+        "details": {
+            "os_version": agent.os_version,
+            "browser_version": agent.browser_version,
+            "language": request.language,
+            "user_agent": request.user_agent,
+            "referrer": request.referrer,
+            "region": network.region,
+            "city": network.city,
+            "isp": network.isp,
+            "bot": agent.bot_name,
+            "bot_kind": agent.bot_kind,
+            "subs": parameters.subs,
+            "external_id": parameters.external_id,
+            "params": parameters.others,
+            "platform_ids": parameters.platform_ids,
+            "reasons": [list(reason) for reason in judged.reasons],
+            "location": location,
+            "link": list(decision.how),
+            "scheme": request.scheme,
+        },
+    }
+
+
+texts = st.text(max_size=20)
+agents = st.builds(
+    AgentVerdict,
+    st.booleans(),
+    texts,
+    texts,
+    st.booleans(),
+    st.sampled_from(["mobile", "bot"]),
+    texts,
+    texts,
+    texts,
+    texts,
+)
+networks = st.builds(
+    network_verdict, country=st.sampled_from(["AT", "ZZ"]), region=texts, city=texts, isp=texts,
+    asn=st.integers(0, (1 << 32) - 1),
+)  # fmt: skip
+verdicts = st.builds(
+    verdict, traffic_class=st.integers(0, 3), fraud_type=st.integers(0, 6), flags=st.integers(0, 1 << 15),
+    score=st.integers(0, 100), reasons=st.lists(st.tuples(texts, st.integers(0, 100)), max_size=3).map(tuple),
+)  # fmt: skip
+requests = st.builds(
+    click_request, address=st.ip_addresses().map(lambda number: address(str(number))), user_agent=texts,
+    language=texts, referrer=texts, scheme=st.sampled_from(["http", "https"]),
+)  # fmt: skip
+
+
+@given(
+    request=requests,
+    judgement=st.tuples(verdicts, agents, networks),
+    query=st.binary(max_size=60) | st.sampled_from([b"sub1=%22&cost=1.5&gclid=%5C", b"cost=x&external_id=%0A"]),
+    campaign_id=st.integers(1, (1 << 32) - 1),
+    mode=st.sampled_from([int(mode) for mode in ClickMode]),
+    how=st.lists(texts, max_size=2).map(tuple),
+    derived=st.booleans(),
+    location=texts,
+    ip_storage=st.sampled_from(["truncated", "full", "none"]),
+)
+def test_the_bytes_say_what_the_plain_construction_says(
+    request: ClickRequest, judgement: Judgement, query: bytes, campaign_id: int, mode: int, how: tuple[str, ...],
+    derived: bool, location: str, ip_storage: IpStorage,
+) -> None:  # fmt: skip
+    given_campaign = campaign(id=campaign_id, account_id=campaign_id // 2, click_cost=campaign_id, cost_param="cost")
+    given = (
+        "clk_" + "aZ9_-" * 7, NOON_MS, mode, given_campaign, request, link_parameters(query, given_campaign.source),
+        judgement, replace(DECISION, how=how), replace(KEYS, derived=derived), location, ip_storage,
+    )  # fmt: skip
+    assert events.decode(click_payload(*given)) == plain(*given)
 
 
 def test_the_event_carries_who_what_and_why() -> None:
@@ -56,7 +174,7 @@ def test_the_event_carries_who_what_and_why() -> None:
     assert details["platform_ids"] == {"gclid": "G"}
     assert details["params"] == {"color": "red"}
     assert details["external_id"] == "E"
-    assert details["link"] == ("campaign_active", "destination")
+    assert details["link"] == ["campaign_active", "destination"]
     assert details["scheme"] == "https"
 
 
@@ -85,15 +203,15 @@ def test_the_links_cost_beats_the_campaigns() -> None:
 
 
 def test_flags_of_verdict_parameters_and_salt_come_together() -> None:
-    found = event(b"cost=x", keys=KEYS._replace(derived=True), flags=int(Flag.RELAY))
+    found = event(b"cost=x", keys=replace(KEYS, derived=True), flags=int(Flag.RELAY))
     assert found["flags"] == Flag.RELAY | Flag.COST_IGNORED | Flag.SALT_DERIVED
 
 
 def test_an_event_that_no_record_can_hold_gives_way_where_a_stranger_made_it_long() -> None:
-    long = event(b"&".join(b"p%d=%s" % (number, b"x" * 1024) for number in range(90)) + b"&sub1=kept")
-    payload = bounded(long)
-    assert len(payload) <= MAX_PAYLOAD
-    found = orjson.loads(payload)
+    long = payload(b"&".join(b"p%d=%s" % (number, b"x" * 1024) for number in range(90)) + b"&sub1=kept")
+    assert len(long) <= MAX_PAYLOAD
+    found = orjson.loads(long)
+    assert found["details"]["subs"] == {"sub1": "kept"}
     assert found["flags"] & Flag.TRUNCATED_PARAMETERS
     assert found["details"]["params"] == {}
 
@@ -103,58 +221,10 @@ def test_the_largest_event_a_stranger_can_make_fits_a_record() -> None:
     names = [b"sub%d" % number for number in range(1, 21)]
     names += [b"gclid", b"wbraid", b"gbraid", b"fbclid", b"ttclid", b"msclkid", b"external_id"]
     query = b"&".join(name + b"=" + quotes for name in names)
-    assert len(bounded(event(query, location="https://shop.example/?" + "x" * 100_000))) <= MAX_PAYLOAD
+    assert len(payload(query, location="https://shop.example/?" + "x" * 100_000)) <= MAX_PAYLOAD
 
 
 def test_an_event_of_usual_size_is_left_alone() -> None:
     usual = event(b"color=red")
-    assert orjson.loads(bounded(usual))["details"]["params"] == {"color": "red"}
-
-
-def source(query: bytes = b"", cost: int = NANO // 4) -> MacroSource:
-    return MacroSource(
-        "clk_x", CAMPAIGN, parameters(query), agent_verdict(), network_verdict(), "de", "news.example", cost, NOON_MS
-    )
-
-
-def test_every_macro_has_a_value() -> None:
-    query = "&".join(
-        [f"sub{n}=s{n}" for n in range(1, 21)]
-        + [f"{name}=x" for name in ("external_id", "gclid", "wbraid", "gbraid", "fbclid", "ttclid", "msclkid")]
-    )
-    values = macro_values(tuple(sorted(CLICK_MACROS)), source(query.encode()))
-    assert values.keys() == CLICK_MACROS
-    assert all(values.values())
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("clickid", "clk_x"),
-        ("click_id", "clk_x"),
-        ("campaign_id", "7"),
-        ("campaign_name", "Spring sale"),
-        ("sub_id", "A"),
-        ("sub20", ""),
-        ("country", "AT"),
-        ("asn", "8447"),
-        ("os_version", "15"),
-        ("language", "de"),
-        ("referrer_domain", "news.example"),
-        ("cost", "0.25"),
-        ("timestamp", str(NOON_MS // 1000)),
-        ("utm_source", "mail"),
-        ("param:color", "red"),
-        ("param:sub1", "A"),
-        ("param:nothing", ""),
-    ],
-)
-def test_macro_values(name: str, value: str) -> None:
-    assert macro_values((name,), source(b"sub1=A&utm_source=mail&color=red")) == {name: value}
-
-
-@pytest.mark.parametrize(("cost", "text"), [(0, "0"), (NANO, "1"), (1, "0.000000001"), (123_456_000, "0.123456000")])
-def test_a_cost_is_a_plain_decimal(cost: int, text: str) -> None:
-    value = macro_values(("cost",), source(cost=cost))["cost"]
-    assert "e" not in value.lower()
-    assert float(value) == float(text)
+    assert usual["details"]["params"] == {"color": "red"}
+    assert usual["flags"] == 0

@@ -18,11 +18,15 @@ from shared.traffic import ClickMode, Outcome, TrafficClass
 
 def counted() -> Counters:
     counters = Counters()
-    counters.click(int(ClickMode.CLICK), int(TrafficClass.REAL), int(Outcome.REDIRECTED))
-    counters.click(int(ClickMode.CLICK), int(TrafficClass.REAL), int(Outcome.REDIRECTED))
-    counters.click(int(ClickMode.HEAD), int(TrafficClass.BOT), int(Outcome.BLOCKED))
+    counters.click((int(ClickMode.CLICK), int(TrafficClass.REAL), int(Outcome.REDIRECTED)))
+    counters.click((int(ClickMode.CLICK), int(TrafficClass.REAL), int(Outcome.REDIRECTED)))
+    counters.click((int(ClickMode.HEAD), int(TrafficClass.BOT), int(Outcome.BLOCKED)))
     counters.postback(postback.HELD_PAYOUT)
-    counters.uncounted_postback("FUTURE_KEY")
+    counters.add_reason("postbacks_uncounted", "FUTURE_KEY")
+    counters.add_reason("strangers_kept", "UNKNOWN_LINK")
+    counters.add_reason("strangers_over_budget", "BAD_TOKEN")
+    counters.add_reason("strangers_over_budget", "BAD_TOKEN")
+    counters.add_reason("strangers_unrecorded", "INVALID_CLICK_ID")
     counters.add("unknown_links")
     return counters
 
@@ -36,6 +40,8 @@ def report(**changes: object) -> dict[str, object]:
         "unreadable_rows": 0,
         "synced_seq": 99,
         "synced_at": time.time() - 1,
+        "journal_full": False,
+        "declared_losses": 0,
         "ip_files": {"tor.txt": {"as_of": time.time() - 60, "problem": ""}},
     }
     return plain | changes
@@ -56,6 +62,9 @@ def test_counts_are_rendered_with_their_labels() -> None:
     assert labelled["clicks_total", frozenset(("head", "bot", "blocked"))] == 1
     assert labelled["postbacks_total", frozenset(("HELD_PAYOUT",))] == 1
     assert labelled["postbacks_uncounted_total", frozenset(("FUTURE_KEY",))] == 1
+    assert labelled["strangers_kept_total", frozenset(("UNKNOWN_LINK",))] == 1
+    assert labelled["strangers_over_budget_total", frozenset(("BAD_TOKEN",))] == 2
+    assert labelled["strangers_unrecorded_total", frozenset(("INVALID_CLICK_ID",))] == 1
     assert labelled["unknown_links_total", frozenset()] == 1
 
 

@@ -21,18 +21,21 @@ def keys(
 def test_the_keys_are_keyed_digests_of_the_contract() -> None:
     found = keys()
     place = bytes([203, 0, 113, 77])
-    assert found.address == digest_key(b"b" * 32, place)
-    assert found.address_prev == digest_key(b"a" * 32, place)
-    assert found.visitor == digest_key(b"b" * 32, b"Agent/1", b"de", b"7", place)
-    assert found.visitor_prev == digest_key(b"a" * 32, b"Agent/1", b"de", b"7", place)
+    visitor = (b"Agent/1", b"de", b"7", place)
+    expected = (
+        digest_key(b"b" * 32, *visitor),
+        digest_key(b"a" * 32, *visitor),
+        digest_key(b"b" * 32, place),
+        digest_key(b"a" * 32, place),
+    )
+    assert tuple(key.decode() for key in found.four) == expected
     assert not found.derived
 
 
 def test_yesterdays_key_is_todays_previous_one() -> None:
-    yesterday, today = keys(day=DAY), keys(day=DAY + 1)
-    assert today.visitor_prev == yesterday.visitor
-    assert today.address_prev == yesterday.address
-    assert today.visitor != yesterday.visitor
+    yesterday, today = keys(day=DAY).four, keys(day=DAY + 1).four
+    assert (today[1], today[3]) == (yesterday[0], yesterday[2])
+    assert today[0] != yesterday[0]
 
 
 def test_one_maker_follows_the_day() -> None:
@@ -46,11 +49,11 @@ def test_one_maker_follows_the_day() -> None:
     "change", [{"ip": "203.0.113.78"}, {"agent": b"Agent/2"}, {"language": b"en"}, {"campaign": b"8"}]
 )
 def test_another_address_agent_language_or_campaign_is_another_visitor(change: dict[str, str]) -> None:
-    assert keys(**change).visitor != keys().visitor  # type: ignore[arg-type]
+    assert keys(**change).four[0] != keys().four[0]  # type: ignore[arg-type]
 
 
 def test_parts_do_not_run_into_each_other() -> None:
-    assert keys(agent=b"ab", language=b"c").visitor != keys(agent=b"a", language=b"bc").visitor
+    assert keys(agent=b"ab", language=b"c").four[0] != keys(agent=b"a", language=b"bc").four[0]
 
 
 def test_an_ipv6_visitor_is_a_whole_64() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from shared.journal import Gap, Record, StreamReader
 from shared.journal.record import encode, encode_segment_header
-from shared.journal.stream import LOCK_NAME, segment_name
+from shared.journal.stream import LOCK_NAME, SegmentName
 
 
 def payload_of(seq: int) -> bytes:
@@ -40,7 +40,7 @@ class StreamOnDisk:
         (self.path / LOCK_NAME).touch()
 
     def segment(self, first: int) -> Path:
-        return self.path / segment_name(first)
+        return self.path / SegmentName(first).file
 
     def add(self, first: int, last: int, *, reserved: int = 0) -> bytes:
         """Writes the segment of the records first … last; gives its bytes without the reserved zeros."""

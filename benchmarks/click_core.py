@@ -1,0 +1,319 @@
+"""Where a click's microseconds go inside the core: processor time of each step alone and of the whole, in one process.
+
+No server, no journal, no network: edge.click.ClickCore.judge and what it calls, with 100,000 campaigns loaded, 40
+known agents, addresses of a /12 behind a trusted proxy, a sub id and a cost that never repeat. Every round takes clicks
+that no round before it had, in the same order of rounds for all steps, so that the noise of a shared machine falls on
+all alike; the median and the least of the rounds are printed.
+
+    python -m benchmarks.click_core [--rounds 40] [--campaigns 100000]
+"""
+
+import argparse
+import gc
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+from mmdb_writer import MMDBWriter
+from netaddr import IPSet
+
+from edge.classify import Classifier
+from edge.classify.network import NetworkData
+from edge.classify.user_agent import UserAgents
+from edge.click import ClickCore, Pairs, find
+from edge.click_event import click_payload
+from edge.click_request import RequestReader
+from edge.client_ip import TrustedProxies
+from edge.decide import decide
+from edge.macro_values import Destination
+from edge.parse import link_parameters
+from edge.table import RawTable, Table, TableBuilder
+from edge.visitor import KeyMaker
+from shared.campaigns import AccountRow, CampaignRow
+from shared.ids import ClickIds, KeyRing
+from shared.traffic import ClickMode
+
+CLICKS_A_ROUND = 400
+NOW_MS = 1_790_000_000_000
+PROXY = "127.0.0.1"
+DESTINATION = "https://shop.example/landing?clickid={clickid}&zone={sub1}&country={country}"
+LISTED = {"datacenter": 4000, "vpn": 2000, "crawler": 500, "tor": 500}
+LANGUAGES = ("de", "en", "es", "fr", "ja", "pt-BR", "ru", "zh-CN")
+
+Step = Callable[["Click"], Any]
+Request = tuple[str, bytes, dict[bytes, bytes], Pairs]
+"""Path, query, headers as a mapping, headers in order."""
+
+
+def agents() -> list[str]:
+    """Forty agents of current browsers."""
+    apple = "(KHTML, like Gecko) Version/18.{0} Mobile/15E148 Safari/604.1"
+    found = []
+    for major in range(120, 140):
+        found.append(
+            "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) "
+            f"Chrome/{major}.0.0.0 Safari/537.36"
+        )
+        found.append(
+            f"Mozilla/5.0 (iPhone; CPU iPhone OS 18_{major % 7} like Mac OS X) AppleWebKit/605.1.15 "
+            + apple.format(major % 7)
+            + f" [{major}]"
+        )
+    return found
+
+
+def table(campaigns: int) -> Table:
+    """All campaigns differ, as they do in life: each has its own destination and name."""
+    raw = RawTable(
+        1,
+        [
+            CampaignRow(
+                id=number,
+                uuid=slug(number),
+                account_id=number % 100,
+                version=1,
+                name=f"Campaign {number}",
+                destination_url=f"{DESTINATION}&c={number}",
+                cost_model="cpc",
+                click_cost=500_000_000,
+                cost_param="cost",
+                sub_params={"sub2": "site"},
+            ).to_json()
+            for number in range(campaigns)
+        ],
+        [AccountRow(id=number, version=1).to_json() for number in range(100)],
+        {"2026-09-20": "aa" * 32, "2026-09-21": "bb" * 32},
+    )
+    builder = TableBuilder(raw, None, bytes(32))
+    for _ in builder.steps():
+        pass
+    assert builder.table is not None
+    return builder.table
+
+
+def slug(number: int) -> str:
+    return f"4bfaec44-7f1c-4a3e-9d0b-{number:012x}"
+
+
+def write_ip_data(directory: Path) -> None:
+    """A city and an AS database over the /12 that clicks come from, and address lists over all addresses."""
+    place = random.Random(1)
+    city, systems = MMDBWriter(6, "City", ipv4_compatible=True), MMDBWriter(6, "ASN", ipv4_compatible=True)
+    for second in range(16):
+        for third in range(0, 256, 4):
+            network = IPSet([f"81.{second}.{third}.0/22"])
+            city.insert_network(
+                network,
+                {
+                    "country": {"iso_code": place.choice(("DE", "FR", "GB", "AT")), "names": names("Country")},
+                    "subdivisions": [{"iso_code": "BE", "names": names(f"Region {second}")}],
+                    "city": {"names": names(f"City {second}.{third}")},
+                },
+            )
+            systems.insert_network(
+                network,
+                {"autonomous_system_number": 64_500 + second, "autonomous_system_organization": f"Net {second}"},
+            )
+    city.to_db_file(str(directory / "city.mmdb"))
+    systems.to_db_file(str(directory / "asn.mmdb"))
+    for name, count in LISTED.items():
+        lines = (f"{place.randrange(1, 224)}.{place.randrange(256)}.{place.randrange(256)}.0/24" for _ in range(count))
+        (directory / f"{name}.txt").write_text("\n".join(lines))
+
+
+def names(text: str) -> dict[str, str]:
+    return {language: f"{text} {language}" if language != "en" else text for language in LANGUAGES}
+
+
+def requests(campaigns: int, *, new_agents: bool) -> Iterator[Request]:
+    """Endless; a few campaigns have most of the clicks."""
+    draw = random.Random(2)
+    known = agents()
+    number = 0
+    while True:
+        number += 1
+        campaign = min(int(draw.paretovariate(0.5)), campaigns) - 1
+        agent = known[number % len(known)] + (f" Tab/{number}" if new_agents else "")
+        pairs = [
+            (b"host", b"go.example"),
+            (b"user-agent", agent.encode()),
+            (b"x-forwarded-for", b"81.%d.%d.%d" % (draw.randrange(16), draw.randrange(256), draw.randrange(1, 255))),
+            (b"accept", b"text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"),
+            (b"accept-language", draw.choice((b"en-GB,en;q=0.9", b"de-AT,de;q=0.9,en;q=0.8", b"fr"))),
+            (b"accept-encoding", b"gzip, deflate, br"),
+            (b"referer", b"https://news.example/article-%d?id=7" % draw.randrange(50)),
+        ]
+        query = b"sub1=zone%d&cost=%d.%06d&utm_source=bench" % (number, number % 90, number % 1_000_000)
+        yield f"/c/{slug(campaign)}", query, dict(pairs), pairs
+
+
+@dataclass(slots=True)
+class Click:
+    """One request and, after `prepare`, what each step made of it for the next."""
+
+    path: str
+    query: bytes
+    headers: dict[bytes, bytes]
+    pairs: Pairs
+    campaign: Any = None
+    request: Any = None
+    parameters: Any = None
+    judgement: Any = None
+    decision: Any = None
+    click_id: str = ""
+    keys: Any = None
+    location: str = ""
+
+
+@dataclass(slots=True)
+class Bench:
+    """The core with its parts, and the same parts a second time for the steps alone: what they remember of a click
+    must not be known to the whole."""
+
+    table: Table
+    data: NetworkData
+    user_agents: UserAgents
+    ring: KeyRing = field(default_factory=KeyRing.generate)
+
+    def core(self) -> ClickCore:
+        reader = RequestReader(TrustedProxies([ip_network("127.0.0.0/8")]))
+        return ClickCore(Classifier(self.user_agents, self.data), ClickIds(self.ring), reader, "truncated")
+
+    def whole(self) -> Step:
+        judge, routing = self.core().judge, self.table
+
+        def step(click: Click) -> object:
+            return judge(routing, "GET", click.path, click.query, click.headers, click.pairs, PROXY, "http", NOW_MS)
+
+        return step
+
+    def steps(self) -> dict[str, tuple[str, Step]]:
+        """By name: which field of the click the step fills, and the step. In the order of the core."""
+        routing = self.table
+        read = RequestReader(TrustedProxies([ip_network("127.0.0.0/8")])).read
+        classify = Classifier(self.user_agents, self.data).classify
+        issue = ClickIds(self.ring).issue
+        keys = KeyMaker().keys
+        mode = int(ClickMode.CLICK)
+        accounts = routing.accounts
+
+        def location(click: Click) -> str:
+            _, agent, network = click.judgement
+            template: Destination = click.decision.template
+            return template.location(
+                click.click_id, click.campaign, click.parameters, agent, network, click.request, NOW_MS
+            )
+
+        return {
+            "find campaign": ("campaign", lambda c: find(routing, c.path)),
+            "request headers": ("request", lambda c: read(PROXY, "http", c.headers, c.pairs)),
+            "parameters": ("parameters", lambda c: link_parameters(c.query, c.campaign.source)),
+            "classification": (
+                "judgement",
+                lambda c: classify(c.request.user_agent, c.request.address, c.request.prefetch),
+            ),
+            "decision": ("decision", lambda c: decide(c.campaign, accounts.get(c.campaign.account_id), bot=False)),
+            "click id": ("click_id", lambda c: issue(c.campaign.id, NOW_MS)),
+            "visitor and address keys": (
+                "keys",
+                lambda c: keys(
+                    routing.salts,
+                    NOW_MS,
+                    c.request.address,
+                    c.request.raw_user_agent,
+                    c.request.raw_accept_language,
+                    c.campaign.key_part,
+                ),
+            ),
+            "destination": ("location", location),
+            "event as JSON": (
+                "",
+                lambda c: click_payload(
+                    c.click_id,
+                    NOW_MS,
+                    mode,
+                    c.campaign,
+                    c.request,
+                    c.parameters,
+                    c.judgement,
+                    c.decision,
+                    c.keys,
+                    c.location,
+                    "truncated",
+                ),
+            ),
+        }
+
+
+def timed(step: Step, clicks: Sequence[Click]) -> float:
+    """Processor time of one call, in microseconds."""
+    start = time.process_time_ns()
+    for click in clicks:
+        step(click)
+    return (time.process_time_ns() - start) / len(clicks) / 1000
+
+
+def filled(step: Step, name: str, clicks: Sequence[Click]) -> float:
+    """`timed`, and then what the step makes is put where the next one looks for it."""
+    taken = timed(step, clicks)
+    if name:
+        for click in clicks:
+            setattr(click, name, step(click))
+    return taken
+
+
+def measure(bench: Bench, campaigns: int, rounds: int, *, new_agents: bool = False) -> dict[str, list[float]]:
+    """Microseconds of each step and of the whole, one figure a round."""
+    whole, steps = bench.whole(), bench.steps()
+    source = requests(campaigns, new_agents=new_agents)
+    found: dict[str, list[float]] = {name: [] for name in (*steps, "whole", "empty step")}
+    for number in range(rounds + 2):
+        clicks = [Click(*next(source)) for _ in range(CLICKS_A_ROUND)]
+        empty = timed(lambda _: None, clicks)
+        taken = {"whole": timed(whole, clicks) - empty, "empty step": empty}
+        for name, (place, step) in steps.items():
+            taken[name] = filled(step, place, clicks) - empty
+        if number >= 2:  # the first rounds fill what is remembered
+            for name, microseconds in taken.items():
+                found[name].append(microseconds)
+    return found
+
+
+def show(title: str, found: dict[str, list[float]]) -> None:
+    print(f"\n{title:<28} {'median':>7} {'least':>7}   µs of processor time a click")
+    parts = [name for name in found if name not in ("whole", "empty step")]
+    for name in parts:
+        print(f"  {name:<26} {statistics.median(found[name]):>7.2f} {min(found[name]):>7.2f}")
+    total = statistics.median(sum(values) for values in zip(*(found[name] for name in parts), strict=True))
+    print(f"  {'steps together':<26} {total:>7.2f}")
+    print(f"  {'whole':<26} {statistics.median(found['whole']):>7.2f} {min(found['whole']):>7.2f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--campaigns", type=int, default=100_000)
+    given = parser.parse_args()
+    routing, user_agents = table(given.campaigns), UserAgents()
+    with tempfile.TemporaryDirectory() as folder:
+        empty, full = Path(folder) / "empty", Path(folder) / "full"
+        full.mkdir()
+        write_ip_data(full)
+        without = Bench(routing, NetworkData(empty), user_agents)
+        complete = Bench(routing, NetworkData(full), user_agents)
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(10_000, 20, 20)  # as the worker sets it
+        show("without address data", measure(without, given.campaigns, given.rounds))
+        show("with mmdb and lists", measure(complete, given.campaigns, given.rounds))
+        show("every agent new", measure(without, given.campaigns, given.rounds, new_agents=True))
+
+
+if __name__ == "__main__":
+    main()

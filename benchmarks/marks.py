@@ -1,0 +1,60 @@
+"""What the edge has to reach, and whether it did in this run."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+Findings = dict[str, float]
+"""By the key of a mark, what was measured for it: medians of the rounds."""
+
+LOADED = 100_000
+"""Campaigns that the edge has loaded wherever nothing else is said."""
+
+
+class Mark(NamedTuple):
+    """`must` and `goal` are bounds from below when `higher` is better, else from above."""
+
+    key: str
+    name: str
+    must: float
+    goal: float
+    higher: bool = True
+
+
+RATIO_FSYNC, RATIO_FSYNC_256, RATIO_OS = "ratio fsync", "ratio fsync 256", "ratio os"
+CORE_US = "core"
+P50_SAME_SHARE, P99_SAME_SHARE, P50_SAME_RATE, P99_SAME_RATE = "p50 share", "p99 share", "p50 rate", "p99 rate"
+RATIO_NEW_AGENTS, RATIO_TABLE = "ratio new agents", "ratio table"
+
+MARKS = (
+    Mark(RATIO_FSYNC, "fsync before the 302, of bare uvicorn's 302", 0.50, 0.65),
+    Mark(RATIO_FSYNC_256, "the same with 256 connections", 0.60, 0.75),
+    Mark(RATIO_OS, "os, of bare uvicorn's 302", 0.60, 0.80),
+    Mark(CORE_US, "click core, µs of processor time", 16, 12, higher=False),
+    Mark(P50_SAME_SHARE, "p50 over bare uvicorn, each at half its maximum, fsync, ms", 1, 0.5, higher=False),
+    Mark(P99_SAME_SHARE, "p99 over bare uvicorn, each at half its maximum, fsync, ms", 4, 1.5, higher=False),
+    Mark(P50_SAME_RATE, "p50 over bare uvicorn, both at half the edge's maximum, ms", 1, 0.5, higher=False),
+    Mark(P99_SAME_RATE, "p99 over bare uvicorn, both at half the edge's maximum, ms", 4, 1.5, higher=False),
+    Mark(RATIO_NEW_AGENTS, "new user agent every click, of bare uvicorn's 302", 0.30, 0.45),
+    Mark(RATIO_TABLE, "100,000 campaigns against 100", 0.95, 1.0),
+)
+
+
+def verdict(mark: Mark, value: float) -> str:
+    """`goal`, `must`, or how far the value is from the must."""
+    sign = 1 if mark.higher else -1
+    if sign * value >= sign * mark.goal:
+        return "goal met"
+    if sign * value >= sign * mark.must:
+        return "must met"
+    return f"NOT MET by {abs(value - mark.must):.3g}"
+
+
+def show(findings: Mapping[str, float], *, quick: bool) -> None:
+    """The table of marks; what this run did not measure is left open."""
+    print("\nMarks" + (" (QUICK RUN: too few and too short rounds to be quoted)" if quick else ""))
+    print(f"  {'':<62} {'value':>8} {'must':>8} {'goal':>8}")
+    for mark in MARKS:
+        sign = "≥" if mark.higher else "≤"
+        value = findings.get(mark.key)
+        shown, judged = ("–", "not measured") if value is None else (f"{value:.3g}", verdict(mark, value))
+        print(f"  {mark.name:<62} {shown:>8} {sign + f'{mark.must:g}':>8} {sign + f'{mark.goal:g}':>8}  {judged}")

@@ -1,0 +1,154 @@
+"""Covers processes that stand still and go on: a worker, the supervisor, Valkey. Nothing answered is lost, the others
+are not held up, and reports, deadlines and the routing table catch up.
+
+Leaves processes that die to test_restart.py and a Valkey that is gone to tests/integration/edge/test_routing.py.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from shared.data_dir import DataDir
+from tests.faults.edge.faulty_edge import FaultyEdge, assert_answered_once, meanwhile, pids_of
+from tests.faults.edge.test_restart import served_ports
+from tests.faults.edge.visitors import CAMPAIGN, PIPELINED, Ledger, Style, Visitor, visiting
+from tests.integration.edge.harness import Valkey, await_true
+
+STYLES: tuple[Style, ...] = ("kept", "kept", "single", "single", "pipelined")
+LONGER_THAN_A_REPORT_IS_FRESH = 4.0
+
+
+@contextmanager
+def frozen(pid: int) -> Iterator[None]:
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def edge_at(tmp_path: Path, valkey: Valkey, workers: int = 1) -> FaultyEdge:
+    (tmp_path / "edge").mkdir(exist_ok=True)
+    return FaultyEdge(DataDir.at(tmp_path / "edge"), valkey.url, {"MILEPOST_EDGE_WORKERS": str(workers)})
+
+
+def pid_of(valkey: Valkey) -> int:
+    with valkey.client() as client:
+        return int(client.info("server")["process_id"])
+
+
+def visitors_of(port: int, ledger: Ledger) -> list[Visitor]:
+    return [Visitor(port, style, ledger, converts=True, pause=0.02) for style in STYLES]
+
+
+async def test_who_asks_a_frozen_worker_is_answered_when_it_goes_on(tmp_path: Path, valkey: Valkey) -> None:
+    ledger = Ledger()
+    with edge_at(tmp_path, valkey) as edge:
+        with socket.create_connection(("127.0.0.1", edge.port)) as half:
+            half.sendall(b"GET / HTTP/1.1\r\nHost:")
+            async with visiting(visitors_of(edge.port, ledger)):
+                await asyncio.sleep(0.3)
+                with frozen(edge.worker_pid()):
+                    before = len(ledger.clicks)
+                    await meanwhile(lambda: edge.admin("/readyz").status == 503, "the supervisor sees no fresh report")
+                    assert len(ledger.clicks) <= before + len(STYLES) * PIPELINED
+                await meanwhile(lambda: edge.admin("/readyz").status == 200, "reports come again")
+                await meanwhile(lambda: len(ledger.clicks) > before + 50, "clicks go on")
+            # The deadline of a head that never ends holds behind the pause too.
+            half.settimeout(15)
+            await asyncio.to_thread(read_to_end, half)
+        assert edge.metric("milepost_edge_worker_restarts_total") == 0
+        assert_answered_once(edge, ledger, spare=0)
+    assert ledger.broken == []
+    assert (ledger.refused, ledger.refused_postbacks) == ({}, {})
+
+
+def read_to_end(connection: socket.socket) -> None:
+    """Raises TimeoutError when the other side does not close."""
+    while connection.recv(4096):
+        pass
+
+
+async def test_a_frozen_worker_holds_up_only_its_own_connections(tmp_path: Path, valkey: Valkey) -> None:
+    ledgers = {True: Ledger(), False: Ledger()}
+    with edge_at(tmp_path, valkey, 2) as edge:
+        await asyncio.to_thread(edge.await_workers, (0, 1))
+        first, _ = pids_of(edge, 2)
+        visitors = [Visitor(edge.port, "kept", Ledger(), pause=0.02) for _ in range(12)]
+        await asyncio.gather(*(visitor.turn() for visitor in visitors))
+        theirs = served_ports(first)
+        for visitor in visitors:
+            own = ledgers[visitor.local_ports[0] in theirs]
+            own.clicks += visitor.ledger.clicks
+            visitor.ledger = own
+        assert all(ledger.clicks for ledger in ledgers.values())
+        async with visiting(visitors):
+            with frozen(first):
+                await meanwhile(lambda: edge.admin("/readyz").json()["workers"] == [1], "one worker is not fresh")
+                held, free = len(ledgers[True].clicks), len(ledgers[False].clicks)
+                newcomers = [Visitor(edge.port, "single", ledgers[False]) for _ in range(6)]
+                await asyncio.gather(*(visitor.run(asyncio.Event(), 5) for visitor in newcomers))
+                await meanwhile(lambda: len(ledgers[False].clicks) > free + 60, "the other worker goes on")
+                assert len(ledgers[True].clicks) == held
+            await asyncio.to_thread(edge.await_workers, (0, 1))
+            await meanwhile(lambda: len(ledgers[True].clicks) > held + 10, "the frozen worker goes on")
+        both = Ledger(ledgers[True].clicks + ledgers[False].clicks)
+        assert_answered_once(edge, both)
+    assert ledgers[True].broken + ledgers[False].broken == []
+
+
+async def test_clicks_need_no_supervisor(tmp_path: Path, valkey: Valkey) -> None:
+    ledger = Ledger()
+    with edge_at(tmp_path, valkey) as edge:
+        worker = edge.worker_pid()
+        assert edge.process is not None
+        async with visiting(visitors_of(edge.port, ledger)):
+            with frozen(edge.process.pid):
+                started = time.monotonic()
+                while time.monotonic() - started < LONGER_THAN_A_REPORT_IS_FRESH:
+                    before = len(ledger.clicks)
+                    await meanwhile(lambda before=before: len(ledger.clicks) > before + 10, "clicks go on")
+            await meanwhile(lambda: edge.admin("/readyz").status == 200, "the supervisor knows its worker")
+        assert edge.worker_pid() == worker
+        await_true(lambda: edge.metric("milepost_edge_clicks_total") == len(ledger.clicks), "all clicks are counted")
+        assert_answered_once(edge, ledger, spare=0)
+    assert ledger.broken == []
+
+
+async def test_clicks_need_no_valkey_that_answers_and_changes_come_when_it_does(tmp_path: Path, valkey: Valkey) -> None:
+    ledger = Ledger()
+    with edge_at(tmp_path, valkey) as edge:
+        async with visiting(visitors_of(edge.port, ledger)):
+            with frozen(pid_of(valkey)):
+                for _ in range(8):
+                    before = len(ledger.clicks)
+                    await meanwhile(lambda before=before: len(ledger.clicks) > before + 10, "clicks go on")
+                await meanwhile(lambda: edge.worker_report()["table_age_seconds"] > 3, "the table's age shows")
+                assert edge.admin("/readyz").status == 200
+            await meanwhile(lambda: edge.worker_report()["table_age_seconds"] < 2, "the table is confirmed again")
+        assert ledger.broken == []
+        assert (ledger.refused, ledger.refused_postbacks) == ({}, {})
+        assert_answered_once(edge, ledger, spare=0)
+        valkey.seed(2, [replace(CAMPAIGN, version=2, status="deleted")])
+        await_true(lambda: edge.get(f"/c/{CAMPAIGN.uuid}").status == 404, "a change arrives")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_edge_starts_from_its_copy_beside_a_valkey_that_does_not_answer(
+    tmp_path: Path, valkey: Valkey, workers: int
+) -> None:
+    with edge_at(tmp_path, valkey) as edge:
+        await_true(edge.data_dir.routing_copy.exists, "the copy is written")
+        assert edge.get(f"/c/{CAMPAIGN.uuid}").status == 302
+    with frozen(pid_of(valkey)), edge_at(tmp_path, valkey, workers) as edge:
+        edge.await_workers(range(workers))
+        assert edge.get(f"/c/{CAMPAIGN.uuid}").status == 302
+    assert len(edge.clicks()) == 2
