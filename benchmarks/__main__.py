@@ -24,7 +24,7 @@ QUESTIONS = ("edge-capacity", "edge-latency", "edge-tables", "edge-agents", "edg
 IDLE_SECONDS = 2
 BUSY = 0.05
 """Share of the processors that may be in use before anything is started."""
-REMARK = "QUICK RUN: too few and too short rounds to be quoted"
+REMARK = f"QUICK RUN: {QUICK.campaigns:,} campaigns, one short round, nothing to be quoted"
 
 
 def main() -> None:
@@ -37,16 +37,16 @@ def main() -> None:
     print(
         f"{_processor()}, {os.cpu_count()} processors, Linux {platform.release()}, Python {platform.python_version()}"
     )
-    if scale.quick:
-        print(REMARK)
+    doubts = [REMARK] if scale.quick else []
     watch = Watch()
     time.sleep(IDLE_SECONDS)
     used = watch.seen().used
     if used > BUSY:
-        print(f"THIS MACHINE IS NOT IDLE: others use {used:.0%} of its processors, so no figure below is worth much")
+        doubts.append(f"NOT AN IDLE MACHINE: others used {used:.0%} of its processors before anything was started")
+    print("\n".join(doubts))
     started, watch = time.monotonic(), Watch()
     findings = answer(given.questions or QUESTIONS, scale)
-    marks.show(findings, quick=scale.quick)
+    marks.show(findings, doubts)
     print(f"\n{time.monotonic() - started:.0f} s; the host gave {watch.seen().stolen:.1%} of the processors to others")
 
 

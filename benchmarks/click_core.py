@@ -2,8 +2,11 @@
 
 No server, no journal, no network: edge.click.ClickCore.judge and what it calls, with 100,000 campaigns loaded, 40
 known agents, addresses of a /12 behind a trusted proxy, a sub id and a cost that never repeat. Every round takes clicks
-that no round before it had, in the same order of rounds for all steps, so that the noise of a shared machine falls on
-all alike; the median and the least of the rounds are printed.
+that no round before it had and gives them to the whole and to each step in turn, so that the noise of a shared machine
+falls on all alike; the median and the least of the rounds are printed.
+
+A step repeated alone has the processor's caches to itself, so all steps one after the other cost more than their sum:
+the sum says where to look, the whole says what a click costs.
 
     python -m benchmarks.click_core [--rounds 40] [--campaigns 100000]
 """
@@ -15,7 +18,8 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -26,13 +30,14 @@ from netaddr import IPSet
 from edge.classify import Classifier
 from edge.classify.network import NetworkData
 from edge.classify.user_agent import UserAgents
-from edge.click import ClickCore, Pairs, find
+from edge.click import ClickCore, find
 from edge.click_event import click_payload
 from edge.click_request import RequestReader
 from edge.client_ip import TrustedProxies
 from edge.decide import decide
 from edge.macro_values import Destination
 from edge.parse import link_parameters
+from edge.request_head import Pairs
 from edge.table import RawTable, Table, TableBuilder
 from edge.visitor import KeyMaker
 from shared.campaigns import AccountRow, CampaignRow
@@ -46,7 +51,6 @@ DESTINATION = "https://shop.example/landing?clickid={clickid}&zone={sub1}&countr
 LISTED = {"datacenter": 4000, "vpn": 2000, "crawler": 500, "tor": 500}
 LANGUAGES = ("de", "en", "es", "fr", "ja", "pt-BR", "ru", "zh-CN")
 
-Step = Callable[["Click"], Any]
 Request = tuple[str, bytes, dict[bytes, bytes], Pairs]
 """Path, query, headers as a mapping, headers in order."""
 
@@ -155,7 +159,7 @@ def requests(campaigns: int, *, new_agents: bool) -> Iterator[Request]:
 
 @dataclass(slots=True)
 class Click:
-    """One request and, after `prepare`, what each step made of it for the next."""
+    """One request, and what each step made of it for the next."""
 
     path: str
     query: bytes
@@ -166,133 +170,144 @@ class Click:
     parameters: Any = None
     judgement: Any = None
     decision: Any = None
-    click_id: str = ""
+    click_id: Any = None
     keys: Any = None
-    location: str = ""
+    location: Any = None
+    payload: Any = None
 
 
-@dataclass(slots=True)
-class Bench:
-    """The core with its parts, and the same parts a second time for the steps alone: what they remember of a click
-    must not be known to the whole."""
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A function of the core, what it is given of a click, and where the next steps look for what it gives."""
 
-    table: Table
-    data: NetworkData
-    user_agents: UserAgents
-    ring: KeyRing = field(default_factory=KeyRing.generate)
+    name: str
+    place: str
+    call: Callable[..., Any]
+    arguments: Callable[[Click], tuple[Any, ...]]
 
-    def core(self) -> ClickCore:
-        reader = RequestReader(TrustedProxies([ip_network("127.0.0.0/8")]))
-        return ClickCore(Classifier(self.user_agents, self.data), ClickIds(self.ring), reader, "truncated")
 
-    def whole(self) -> Step:
-        judge, routing = self.core().judge, self.table
+def whole(routing: Table, data: NetworkData, user_agents: UserAgents) -> Step:
+    reader = RequestReader(TrustedProxies([ip_network("127.0.0.0/8")]))
+    core = ClickCore(Classifier(user_agents, data), ClickIds(KeyRing.generate()), reader, "truncated")
+    return Step(
+        "whole",
+        "payload",
+        core.judge,
+        lambda c: (routing, "GET", c.path, c.query, c.headers, c.pairs, PROXY, "http", NOW_MS),
+    )
 
-        def step(click: Click) -> object:
-            return judge(routing, "GET", click.path, click.query, click.headers, click.pairs, PROXY, "http", NOW_MS)
 
-        return step
-
-    def steps(self) -> dict[str, tuple[str, Step]]:
-        """By name: which field of the click the step fills, and the step. In the order of the core."""
-        routing = self.table
-        read = RequestReader(TrustedProxies([ip_network("127.0.0.0/8")])).read
-        classify = Classifier(self.user_agents, self.data).classify
-        issue = ClickIds(self.ring).issue
-        keys = KeyMaker().keys
-        mode = int(ClickMode.CLICK)
-        accounts = routing.accounts
-
-        def location(click: Click) -> str:
-            _, agent, network = click.judgement
-            template: Destination = click.decision.template
-            return template.location(
-                click.click_id, click.campaign, click.parameters, agent, network, click.request, NOW_MS
-            )
-
-        return {
-            "find campaign": ("campaign", lambda c: find(routing, c.path)),
-            "request headers": ("request", lambda c: read(PROXY, "http", c.headers, c.pairs)),
-            "parameters": ("parameters", lambda c: link_parameters(c.query, c.campaign.source)),
-            "classification": (
-                "judgement",
-                lambda c: classify(c.request.user_agent, c.request.address, c.request.prefetch),
+def steps(routing: Table, data: NetworkData, user_agents: UserAgents) -> list[Step]:
+    """In the order of the core, on parts of their own: what they remember of a click must not be known to the whole."""
+    reader = RequestReader(TrustedProxies([ip_network("127.0.0.0/8")]))
+    mode = int(ClickMode.CLICK)
+    return [
+        Step("find campaign", "campaign", find, lambda c: (routing, c.path)),
+        Step("request headers", "request", reader.read, lambda c: (PROXY, "http", c.headers, c.pairs)),
+        Step("parameters", "parameters", link_parameters, lambda c: (c.query, c.campaign.source)),
+        Step(
+            "classification",
+            "judgement",
+            Classifier(user_agents, data).classify,
+            lambda c: (c.request.user_agent, c.request.address, c.request.prefetch),
+        ),
+        Step(
+            "decision",
+            "decision",
+            partial(decide, bot=False),
+            lambda c: (c.campaign, routing.accounts.get(c.campaign.account_id)),
+        ),
+        Step("click id", "click_id", ClickIds(KeyRing.generate()).issue, lambda c: (c.campaign.id, NOW_MS)),
+        Step(
+            "visitor and address keys",
+            "keys",
+            KeyMaker().keys,
+            lambda c: (
+                routing.salts,
+                NOW_MS,
+                c.request.address,
+                c.request.raw_user_agent,
+                c.request.raw_accept_language,
+                c.campaign.key_part,
             ),
-            "decision": ("decision", lambda c: decide(c.campaign, accounts.get(c.campaign.account_id), bot=False)),
-            "click id": ("click_id", lambda c: issue(c.campaign.id, NOW_MS)),
-            "visitor and address keys": (
-                "keys",
-                lambda c: keys(
-                    routing.salts,
-                    NOW_MS,
-                    c.request.address,
-                    c.request.raw_user_agent,
-                    c.request.raw_accept_language,
-                    c.campaign.key_part,
-                ),
+        ),
+        Step(
+            "destination",
+            "location",
+            Destination.location,
+            lambda c: (
+                c.decision.template,
+                c.click_id,
+                c.campaign,
+                c.parameters,
+                c.judgement[1],
+                c.judgement[2],
+                c.request,
+                NOW_MS,
             ),
-            "destination": ("location", location),
-            "event as JSON": (
-                "",
-                lambda c: click_payload(
-                    c.click_id,
-                    NOW_MS,
-                    mode,
-                    c.campaign,
-                    c.request,
-                    c.parameters,
-                    c.judgement,
-                    c.decision,
-                    c.keys,
-                    c.location,
-                    "truncated",
-                ),
+        ),
+        Step(
+            "event as JSON",
+            "payload",
+            click_payload,
+            lambda c: (
+                c.click_id,
+                NOW_MS,
+                mode,
+                c.campaign,
+                c.request,
+                c.parameters,
+                c.judgement,
+                c.decision,
+                c.keys,
+                c.location,
+                "truncated",
             ),
-        }
+        ),
+    ]
 
 
-def timed(step: Step, clicks: Sequence[Click]) -> float:
-    """Processor time of one call, in microseconds."""
+def taken(step: Step, clicks: Sequence[Click]) -> float:
+    """Processor time of one call in microseconds; what the step gives is put into the clicks."""
+    call = step.call
+    given = [step.arguments(click) for click in clicks]
     start = time.process_time_ns()
-    for click in clicks:
-        step(click)
-    return (time.process_time_ns() - start) / len(clicks) / 1000
+    for arguments in given:
+        call(*arguments)
+    spent = time.process_time_ns() - start
+    start = time.process_time_ns()
+    for _ in given:
+        pass
+    spent -= time.process_time_ns() - start
+    for click, arguments in zip(clicks, given, strict=True):
+        setattr(click, step.place, call(*arguments))
+    return spent / len(clicks) / 1000
 
 
-def filled(step: Step, name: str, clicks: Sequence[Click]) -> float:
-    """`timed`, and then what the step makes is put where the next one looks for it."""
-    taken = timed(step, clicks)
-    if name:
-        for click in clicks:
-            setattr(click, name, step(click))
-    return taken
-
-
-def measure(bench: Bench, campaigns: int, rounds: int, *, new_agents: bool = False) -> dict[str, list[float]]:
+def measure(
+    routing: Table, data: NetworkData, user_agents: UserAgents, rounds: int, *, new_agents: bool = False
+) -> dict[str, list[float]]:
     """Microseconds of each step and of the whole, one figure a round."""
-    whole, steps = bench.whole(), bench.steps()
-    source = requests(campaigns, new_agents=new_agents)
-    found: dict[str, list[float]] = {name: [] for name in (*steps, "whole", "empty step")}
+    measured = [whole(routing, data, user_agents), *steps(routing, data, user_agents)]
+    source = requests(len(routing.by_id), new_agents=new_agents)
+    found: dict[str, list[float]] = {step.name: [] for step in measured}
     for number in range(rounds + 2):
         clicks = [Click(*next(source)) for _ in range(CLICKS_A_ROUND)]
-        empty = timed(lambda _: None, clicks)
-        taken = {"whole": timed(whole, clicks) - empty, "empty step": empty}
-        for name, (place, step) in steps.items():
-            taken[name] = filled(step, place, clicks) - empty
-        if number >= 2:  # the first rounds fill what is remembered
-            for name, microseconds in taken.items():
-                found[name].append(microseconds)
+        for step in measured:
+            microseconds = taken(step, clicks)
+            if number >= 2:  # the first rounds fill what is remembered
+                found[step.name].append(microseconds)
     return found
 
 
 def show(title: str, found: dict[str, list[float]]) -> None:
     print(f"\n{title:<28} {'median':>7} {'least':>7}   µs of processor time a click")
-    parts = [name for name in found if name not in ("whole", "empty step")]
+    parts = [name for name in found if name != "whole"]
     for name in parts:
         print(f"  {name:<26} {statistics.median(found[name]):>7.2f} {min(found[name]):>7.2f}")
-    total = statistics.median(sum(values) for values in zip(*(found[name] for name in parts), strict=True))
-    print(f"  {'steps together':<26} {total:>7.2f}")
-    print(f"  {'whole':<26} {statistics.median(found['whole']):>7.2f} {min(found['whole']):>7.2f}")
+    sums = [sum(values) for values in zip(*(found[name] for name in parts), strict=True)]
+    print(f"  {'each alone, together':<26} {statistics.median(sums):>7.2f} {min(sums):>7.2f}")
+    print(f"  {'one after the other':<26} {statistics.median(found['whole']):>7.2f} {min(found['whole']):>7.2f}")
 
 
 def main() -> None:
@@ -305,14 +320,13 @@ def main() -> None:
         empty, full = Path(folder) / "empty", Path(folder) / "full"
         full.mkdir()
         write_ip_data(full)
-        without = Bench(routing, NetworkData(empty), user_agents)
-        complete = Bench(routing, NetworkData(full), user_agents)
+        without, complete = NetworkData(empty), NetworkData(full)
         gc.collect()
         gc.freeze()
         gc.set_threshold(10_000, 20, 20)  # as the worker sets it
-        show("without address data", measure(without, given.campaigns, given.rounds))
-        show("with mmdb and lists", measure(complete, given.campaigns, given.rounds))
-        show("every agent new", measure(without, given.campaigns, given.rounds, new_agents=True))
+        show("without address data", measure(routing, without, user_agents, given.rounds))
+        show("with mmdb and lists", measure(routing, complete, user_agents, given.rounds))
+        show("every agent new", measure(routing, without, user_agents, given.rounds, new_agents=True))
 
 
 if __name__ == "__main__":

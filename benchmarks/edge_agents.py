@@ -7,7 +7,7 @@ is what a flood of made-up agents is.
 from functools import partial
 
 from benchmarks.field import Field
-from benchmarks.marks import LOADED, RATIO_NEW_AGENTS, Findings
+from benchmarks.marks import RATIO_NEW_AGENTS, Findings
 from benchmarks.rounds import CAPACITY_COLUMNS, capacity, capacity_line, heading, ratios, shuffled, warm_up
 from benchmarks.wrk import Load
 
@@ -18,9 +18,9 @@ NEW = {"every agent known": 0.0, "97 of 100 known": 0.03, "every agent new": 1.0
 def measure(field: Field) -> Findings:
     """Print the table; gives the mark of a new agent with every click."""
     servers, scale, progress = field
-    bare, nginx, edge = servers.bare(), servers.nginx(), servers.edge("fsync", LOADED)
+    bare, nginx, edge = servers.bare(), servers.nginx(), servers.edge("fsync", scale.campaigns)
     warm_up((bare, nginx, edge))
-    loads = {name: Load(campaigns=LOADED, new_agents=share) for name, share in NEW.items()}
+    loads = {name: Load(campaigns=scale.campaigns, new_agents=share) for name, share in NEW.items()}
     peers = {server.name: server for server in (bare, nginx)}
     runs = {
         **{name: partial(capacity, server, loads[ALL_NEW], scale.seconds) for name, server in peers.items()},

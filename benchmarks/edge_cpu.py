@@ -19,7 +19,7 @@ from pathlib import Path
 from benchmarks import click_core, ip_data
 from benchmarks.field import Field
 from benchmarks.machine import SERVER_CPU
-from benchmarks.marks import CORE_US, LOADED, Findings
+from benchmarks.marks import CORE_US, Findings
 from benchmarks.rounds import CAPACITY_COLUMNS, Figures, capacity, capacity_line, heading, shuffled, warm_up
 from benchmarks.wrk import Load
 from edge.classify.network import NetworkData
@@ -40,27 +40,28 @@ def measure(field: Field) -> Findings:
     """Print both tables; gives the mark of the click core."""
     servers, scale, progress = field
     bare, nginx = servers.bare(), servers.nginx()
-    edges = {durability: servers.edge(durability, LOADED) for durability in DURABILITIES}
+    edges = {durability: servers.edge(durability, scale.campaigns) for durability in DURABILITIES}
     everyone = (bare, nginx, *edges.values())
     warm_up(everyone)
     runs = {
-        server.name: partial(capacity, server, Load(campaigns=server.campaigns), scale.seconds) for server in everyone
+        server.name: partial(capacity, server, Load(campaigns=server.campaigns), scale.short_seconds)
+        for server in everyone
     }
     figures = shuffled(runs, scale.rounds, progress, "processor time")
     heading(
-        f"Processor time under full load, 64 connections, {scale.rounds} shuffled rounds of {scale.seconds:g} s",
+        f"Processor time under full load, 64 connections, {scale.rounds} shuffled rounds of {scale.short_seconds:g} s",
         CAPACITY_COLUMNS,
     )
     for server in everyone:
         capacity_line(server.name, figures, server.name, bare.name)
 
     task = progress.add_task("click core", total=None)
-    # A new interpreter: 100,000 campaigns in this one would stay.
+    # A new interpreter: all those campaigns would stay in this one.
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        steps = pool.submit(core_steps, LOADED, scale.core_rounds).result()
+        steps = pool.submit(core_steps, scale.campaigns, scale.core_rounds).result()
         journal = pool.submit(journal_us, scale.core_rounds).result()
     progress.remove_task(task)
-    _print_parts(steps, journal, {name: _cpu(figures, server.name) for name, server in edges.items()})
+    _print_parts(scale.campaigns, steps, journal, {name: _cpu(figures, server.name) for name, server in edges.items()})
     print(f"  {'bare uvicorn: all of it':<46} {_cpu(figures, bare.name):>8.1f}")
     return {CORE_US: statistics.median(steps["whole"])}
 
@@ -70,17 +71,18 @@ def _cpu(figures: Figures, name: str) -> float:
 
 
 def _print_parts(
-    steps: dict[str, list[float]], journal: dict[Durability, float], whole: dict[Durability, float]
+    campaigns: int, steps: dict[str, list[float]], journal: dict[Durability, float], whole: dict[Durability, float]
 ) -> None:
     heading(
-        f"Where the microseconds of a click go: known agent, {LOADED:,} campaigns, address data and lists loaded",
+        f"Where the microseconds of a click go: known agent, {campaigns:,} campaigns, address data and lists loaded",
         f"  {'':<46} {'fsync':>8} {'os':>8}",
     )
-    parts = {name: statistics.median(values) for name, values in steps.items() if name not in ("whole", "empty step")}
+    parts = {name: statistics.median(values) for name, values in steps.items() if name != "whole"}
     for name, microseconds in parts.items():
         print(f"    {name:<44} {microseconds:>8.2f} {microseconds:>8.2f}")
     core = statistics.median(steps["whole"])
-    print(f"    {'between the steps':<44} {core - sum(parts.values()):>8.2f} {core - sum(parts.values()):>8.2f}")
+    between = core - sum(parts.values())
+    print(f"    {'between the steps, and the caches they share':<44} {between:>8.2f} {between:>8.2f}")
     print(f"  {'click core':<46} {core:>8.1f} {core:>8.1f}")
     print(
         f"  {f'journal: take, {GROUP} in a group, write and sync':<46} {journal['fsync']:>8.1f} {journal['os']:>8.1f}"
@@ -95,11 +97,11 @@ def core_steps(campaigns: int, rounds: int) -> dict[str, list[float]]:
     os.sched_setaffinity(0, {SERVER_CPU})
     with tempfile.TemporaryDirectory() as folder:
         ip_data.write(Path(folder))
-        bench = click_core.Bench(click_core.table(campaigns), NetworkData(Path(folder)), UserAgents())
+        routing, data, agents = click_core.table(campaigns), NetworkData(Path(folder)), UserAgents()
         gc.collect()
         gc.freeze()
         gc.set_threshold(10_000, 20, 20)  # as the worker sets it
-        return click_core.measure(bench, campaigns, rounds)
+        return click_core.measure(routing, data, agents, rounds)
 
 
 def journal_us(rounds: int) -> dict[Durability, float]:

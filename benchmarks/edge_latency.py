@@ -15,7 +15,6 @@ from itertools import product
 from benchmarks.field import Field
 from benchmarks.machine import CLIENT_CPU
 from benchmarks.marks import (
-    LOADED,
     P50_SAME_RATE,
     P50_SAME_SHARE,
     P99_SAME_RATE,
@@ -57,7 +56,7 @@ def measure(field: Field) -> Findings:
     """Print the tables; gives the marks of p50 and p99 over bare uvicorn."""
     servers, scale, progress = field
     bare, nginx = servers.bare(), servers.nginx()
-    edges = (servers.edge("fsync", LOADED), servers.edge("os", LOADED))
+    edges = (servers.edge("fsync", scale.campaigns), servers.edge("os", scale.campaigns))
     everyone = (bare, nginx, *edges)
     warm_up(everyone)
     found: dict[Key, list[Latency]] = {}
@@ -67,7 +66,7 @@ def measure(field: Field) -> Findings:
         maximum: dict[str, float] = {}
         for server in random.sample(everyone, len(everyone)):
             load = Load(connections=CONNECTIONS, campaigns=server.campaigns)
-            maximum[server.name] = capacity(server, load, max(1, scale.seconds - 1)).rate
+            maximum[server.name] = capacity(server, load, scale.short_seconds).rate
             progress.advance(task)
         jobs: dict[Key, Callable[[], Latency]] = {}
         for server, share in product(everyone, (HALF, MOST)):

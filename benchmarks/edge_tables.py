@@ -7,18 +7,19 @@ from functools import partial
 
 from benchmarks.field import Field
 from benchmarks.machine import memory
-from benchmarks.marks import LOADED, RATIO_TABLE, Findings
+from benchmarks.marks import RATIO_TABLE, Findings
 from benchmarks.rounds import CAPACITY_COLUMNS, Spread, capacity, capacity_line, heading, ratios, shuffled, warm_up
 from benchmarks.wrk import Load
 
-SIZES = (100, 10_000, LOADED)
+SMALLEST, MIDDLE = 100, 10_000
 
 
 def measure(field: Field) -> Findings:
     """Print the tables; gives the mark of the largest table against the smallest."""
     servers, scale, progress = field
     bare, nginx = servers.bare(), servers.nginx()
-    edges = {size: servers.edge("fsync", size) for size in SIZES}
+    largest = scale.campaigns
+    edges = {size: servers.edge("fsync", size) for size in (SMALLEST, MIDDLE, largest)}
     warm_up((bare, nginx, *edges.values()))
     runs = {
         **{server.name: partial(capacity, server, Load(), scale.seconds) for server in (bare, nginx)},
@@ -34,20 +35,20 @@ def measure(field: Field) -> Findings:
     )
     for server in (bare, nginx):
         capacity_line(server.name, figures, server.name, bare.name)
-    for size in SIZES:
+    for size in edges:
         capacity_line(f"edge, {size:,} campaigns", figures, f"{size:,}", bare.name)
-    smallest = f"{SIZES[0]:,}"
-    for size in SIZES[1:]:
+    smallest = f"{SMALLEST:,}"
+    for size in (MIDDLE, largest):
         print(f"  {size:,} campaigns against {smallest}: {ratios(figures, f'{size:,}', smallest).text('.3f')}")
 
     heading("Memory of one worker after these runs, MiB", f"  {'':<38} {'RSS':>8} {'PSS':>8}")
     for size, server in edges.items():
         _memory_line(f"edge, {size:,} campaigns", server.workers)
-    two = servers.edge("fsync", LOADED, workers=2)
-    _memory_line(f"edge, {LOADED:,} campaigns, each of 2 workers", two.workers)
+    two = servers.edge("fsync", largest, workers=2)
+    _memory_line(f"edge, {largest:,} campaigns, each of 2 workers", two.workers)
     _memory_line(bare.name, bare.workers)
     _memory_line(nginx.name, nginx.workers)
-    return {RATIO_TABLE: ratios(figures, f"{LOADED:,}", smallest).median}
+    return {RATIO_TABLE: ratios(figures, f"{largest:,}", smallest).median}
 
 
 def _memory_line(label: str, workers: list[int]) -> None:

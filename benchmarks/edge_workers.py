@@ -9,7 +9,7 @@ from functools import partial
 
 from benchmarks.field import Field
 from benchmarks.machine import BOTH
-from benchmarks.marks import LOADED, Findings
+from benchmarks.marks import Findings
 from benchmarks.rounds import CAPACITY_COLUMNS, capacity, capacity_line, heading, shuffled, warm_up
 from benchmarks.wrk import Load
 
@@ -18,21 +18,21 @@ def measure(field: Field) -> Findings:
     """Print the table; there is no mark for it."""
     servers, scale, progress = field
     bare, bare_two, nginx = servers.bare(), servers.bare(workers=2), servers.nginx()
-    edge, edge_two = servers.edge("fsync", LOADED), servers.edge("fsync", LOADED, workers=2)
+    edge, edge_two = servers.edge("fsync", scale.campaigns), servers.edge("fsync", scale.campaigns, workers=2)
     cores = tuple(sorted(BOTH))
-    alone = Load(campaigns=LOADED)
-    shared = Load(campaigns=LOADED, cpus=cores)
-    warm_up((bare, bare_two, nginx, edge, edge_two), alone)
+    alone = Load(campaigns=scale.campaigns)
+    shared = Load(campaigns=scale.campaigns, cpus=cores)
+    warm_up((bare, bare_two, nginx, edge, edge_two))
     runs = {
-        **{server.name: partial(capacity, server, alone, scale.seconds) for server in (bare, nginx, edge)},
+        **{server.name: partial(capacity, server, alone, scale.short_seconds) for server in (bare, nginx, edge)},
         **{
-            server.name: partial(capacity, server, shared, scale.seconds, cores, len(cores))
+            server.name: partial(capacity, server, shared, scale.short_seconds, cores, len(cores))
             for server in (bare_two, edge_two)
         },
     }
     figures = shuffled(runs, scale.rounds, progress, "workers")
     heading(
-        f"One and two workers, 64 connections, {scale.rounds} shuffled rounds of {scale.seconds:g} s; two workers have"
+        f"One and two workers, 64 connections, {scale.rounds} shuffled rounds of {scale.short_seconds:g} s; two workers have"
         f" cores {' and '.join(map(str, cores))}, which the client shares with them",
         CAPACITY_COLUMNS,
     )

@@ -1,13 +1,10 @@
 """What the edge has to reach, and whether it did in this run."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 Findings = dict[str, float]
 """By the key of a mark, what was measured for it: medians of the rounds."""
-
-LOADED = 100_000
-"""Campaigns that the edge has loaded wherever nothing else is said."""
 
 
 class Mark(NamedTuple):
@@ -49,9 +46,9 @@ def verdict(mark: Mark, value: float) -> str:
     return f"NOT MET by {abs(value - mark.must):.3g}"
 
 
-def show(findings: Mapping[str, float], *, quick: bool) -> None:
-    """The table of marks; what this run did not measure is left open."""
-    print("\nMarks" + (" (QUICK RUN: too few and too short rounds to be quoted)" if quick else ""))
+def show(findings: Mapping[str, float], doubts: Sequence[str]) -> None:
+    """The table of marks; what this run did not measure is left open. `doubts` say why none of it may be quoted."""
+    print("\nMarks" + "".join(f" ({doubt})" for doubt in doubts))
     print(f"  {'':<62} {'value':>8} {'must':>8} {'goal':>8}")
     for mark in MARKS:
         sign = "≥" if mark.higher else "≤"

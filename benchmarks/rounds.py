@@ -23,19 +23,43 @@ WARM_UP_SECONDS = 1
 
 @dataclass(frozen=True)
 class Scale:
-    """How much is measured. Seconds are of one run, beside its warm-up."""
+    """How much is measured: rounds, and seconds of one run beside its warm-up. `seconds` are of the runs that marks
+    hang on, `short_seconds` of the others, `chain_seconds` of the filling of the journal for ingest and fold;
+    `campaigns` are loaded wherever nothing else is said."""
 
     quick: bool
+    campaigns: int
     rounds: int
     seconds: float
+    short_seconds: float
     latency_rounds: int
     latency_seconds: float
     core_rounds: int
     chain_seconds: int
 
 
-FULL = Scale(quick=False, rounds=5, seconds=3, latency_rounds=5, latency_seconds=3, core_rounds=40, chain_seconds=15)
-QUICK = Scale(quick=True, rounds=2, seconds=1, latency_rounds=1, latency_seconds=1, core_rounds=10, chain_seconds=3)
+FULL = Scale(
+    quick=False,
+    campaigns=100_000,
+    rounds=5,
+    seconds=3,
+    short_seconds=2,
+    latency_rounds=5,
+    latency_seconds=3,
+    core_rounds=30,
+    chain_seconds=10,
+)
+QUICK = Scale(
+    quick=True,
+    campaigns=20_000,
+    rounds=1,
+    seconds=1,
+    short_seconds=1,
+    latency_rounds=1,
+    latency_seconds=1,
+    core_rounds=5,
+    chain_seconds=2,
+)
 
 
 class BadRun(Exception):
@@ -98,10 +122,13 @@ def shuffled(runs: Mapping[str, Callable[[], T]], rounds: int, progress: Progres
     return found
 
 
-def warm_up(servers: Sequence[Server], load: Load | None = None) -> None:
-    """One short run each, not counted: caches are filled, segments reserved, code paths taken."""
+def warm_up(servers: Sequence[Server]) -> None:
+    """One short run each, the first time, not counted: caches are filled, segments reserved, code paths taken."""
     for server in servers:
-        capacity(server, load or Load(campaigns=server.campaigns), WARM_UP_SECONDS)
+        if server.answered:
+            continue
+        with server.measured():
+            server.answered += wrk.drive(server.port, Load(campaigns=server.campaigns), WARM_UP_SECONDS, seed=0).answers
 
 
 def ratios(figures: Figures, name: str, peer: str) -> Spread:

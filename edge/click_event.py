@@ -1,7 +1,7 @@
 """One answered link as the event that is journaled (shared.events, kind 1). Pure.
 
-The bytes are put together from parts that are JSON already (what describes an agent or a verdict is the same for many
-clicks) and from one call of orjson for everything that a stranger may have written.
+The bytes are put together from parts that are JSON already (what describes an agent, a network or a verdict is the same for
+many clicks) and from one call of orjson for everything else, so that nothing a stranger wrote is ever pasted.
 """
 
 from dataclasses import replace
@@ -25,15 +25,7 @@ _SALT_DERIVED = int(Flag.SALT_DERIVED)
 _FROM_CAMPAIGN, _FROM_LINK = 0, 1
 _NO_OTHERS: Final[dict[str, str]] = {}
 
-_EVENT: Final = (
-    b'{"v":%d,"rules":%d,'
-    % (VERSION, RULES_VERSION)
-    + b'"id":"%b","ts":%d,"account":%d,"campaign":%b,"mode":%d,"outcome":%d,"flags":%d,"cost":%d,"cost_from":%d,'
-    b'"visitor":"%b","visitor_prev":"%b","address":"%b","address_prev":"%b","ip":"%b","country":"%b","asn":%d,'
-    b'%b,%b,"details":{%b,%b,%b}'
-)
-"""What stands between quotes here is base64, digits, dots, colons or a country code; the bare `%b` are the parts of
-the verdict and of the agent, theirs in `details`, and the rest of `details` as orjson wrote it, without its brace."""
+_BEGINNING: Final = b'{"v":%d,"rules":%d,"visitor":"' % (VERSION, RULES_VERSION)
 
 
 def click_payload(
@@ -52,52 +44,67 @@ def click_payload(
     """The event encoded; nothing in it names the full address unless `ip_storage` is `full`. One that no record can
     hold is flagged and gives way in what a stranger may lengthen at will."""
     verdict, agent, network = judgement
+    (visitor, visitor_prev, address, address_prev), derived = keys
     flags = verdict.flags | parameters.flags
-    if keys.derived:
+    if derived:
         flags |= _SALT_DERIVED
     cost, cost_from = parameters.cost, _FROM_LINK
     if cost is None:
         cost, cost_from = campaign.row.click_cost, _FROM_CAMPAIGN
     written = orjson.dumps(
         {
-            "language": request.language,
-            "user_agent": request.user_agent,
-            "referrer": request.referrer,
-            "region": network.region,
-            "city": network.city,
-            "isp": network.isp,
-            "subs": parameters.subs,
-            "external_id": parameters.external_id,
-            "params": parameters.others,
-            "platform_ids": parameters.platform_ids,
-            "location": location,
-            "link": decision.how,
-            "scheme": request.scheme,
+            "id": click_id,
+            "ts": now_ms,
+            "account": campaign.account_id,
+            "campaign": campaign.id,
+            "mode": mode,
+            "outcome": decision.outcome,
+            "flags": flags,
+            "cost": cost,
+            "cost_from": cost_from,
+            "ip": stored_ip(request.address, ip_storage),
+            "details": {
+                "language": request.language,
+                "user_agent": request.user_agent,
+                "referrer": request.referrer,
+                "subs": parameters.subs,
+                "external_id": parameters.external_id,
+                "params": parameters.others,
+                "platform_ids": parameters.platform_ids,
+                "location": location,
+                "link": decision.how,
+                "scheme": request.scheme,
+            },
         }
     )
-    visitor, visitor_prev, address, address_prev = keys.four
-    payload: bytes = _EVENT % (
-        click_id.encode(),
-        now_ms,
-        campaign.account_id,
-        campaign.key_part,
-        mode,
-        decision.outcome,
-        flags,
-        cost,
-        cost_from,
-        visitor,
-        visitor_prev,
-        address,
-        address_prev,
-        stored_ip(request.address, ip_storage).encode(),
-        network.country.encode(),
-        network.asn,
-        verdict.in_event,
-        agent.in_event,
-        verdict.in_details,
-        agent.in_details,
-        written[1:],
+    # The keys are base64, so they stand between quotes as they are; `details` comes last in what orjson wrote, so
+    # what belongs into it is put before its closing brace.
+    payload = b"".join(
+        (
+            _BEGINNING,
+            visitor,
+            b'","visitor_prev":"',
+            visitor_prev,
+            b'","address":"',
+            address,
+            b'","address_prev":"',
+            address_prev,
+            b'",',
+            verdict.in_event,
+            b",",
+            agent.in_event,
+            b",",
+            network.in_event,
+            b",",
+            written[1:-2],
+            b",",
+            verdict.in_details,
+            b",",
+            agent.in_details,
+            b",",
+            network.in_details,
+            b"}}",
+        )
     )
     if len(payload) <= MAX_PAYLOAD or parameters.others is _NO_OTHERS:
         return payload

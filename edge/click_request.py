@@ -44,16 +44,19 @@ class RequestReader:
     def address(self, peer: str, headers: Mapping[bytes, bytes], pairs: Sequence[tuple[bytes, bytes]]) -> ClientAddress:
         """The sender's address behind the trusted proxies; `peer` is the other end of the connection, "" where it
         has no address."""
-        if b"x-forwarded-for" in headers:
-            return self._proxies.visitor(peer, _values(b"x-forwarded-for", headers, pairs))
-        return self._proxies.visitor(peer)
+        last = headers.get(b"x-forwarded-for")
+        if last is None:
+            return self._proxies.visitor(peer)
+        if len(headers) == len(pairs):  # no header is repeated, so the last is the only one
+            return self._proxies.visitor(peer, (last.decode("latin-1"),))
+        return self._proxies.visitor(peer, _values(b"x-forwarded-for", pairs))
 
     def read(
         self, peer: str, scheme: str, headers: Mapping[bytes, bytes], pairs: Sequence[tuple[bytes, bytes]]
     ) -> ClickRequest:
         """What of a request the click path needs; `scheme` is the connection's."""
         if b"x-forwarded-proto" in headers:
-            scheme = self._proxies.scheme(peer, scheme, _values(b"x-forwarded-proto", headers, pairs))
+            scheme = self._proxies.scheme(peer, scheme, _values(b"x-forwarded-proto", pairs))
         agent = headers.get(b"user-agent", b"")
         accept_language = headers.get(b"accept-language", b"")
         page = headers.get(b"referer")
@@ -84,7 +87,5 @@ def _language(raw: bytes) -> str:
     return language(raw.decode("latin-1"))
 
 
-def _values(wanted: bytes, headers: Mapping[bytes, bytes], pairs: Sequence[tuple[bytes, bytes]]) -> Sequence[str]:
-    if len(headers) == len(pairs):  # no header is repeated, so the mapping has all there is
-        return (headers[wanted].decode("latin-1"),)
+def _values(wanted: bytes, pairs: Sequence[tuple[bytes, bytes]]) -> list[str]:
     return [value.decode("latin-1") for name, value in pairs if name == wanted]

@@ -43,11 +43,11 @@ UNKNOWN_ADDRESS = ClientAddress("0.0.0.0", 4, 0)
 def parse_address(text: str) -> ClientAddress | None:
     """The address in one element of X-Forwarded-For or in a peer's name: bare, with port (`1.2.3.4:80`, `[v6]:80`),
     in brackets, with zone id. None for anything else."""
-    if len(text) > _LONGEST_TEXT:
-        return None
     text = text.strip(" \t")
     if ":" not in text:
         return _parse_v4(text)
+    if len(text) > _LONGEST_TEXT:
+        return None
     if text[0] == "[":
         host, closed, rest = text[1:].partition("]")
         if not closed or ":" not in host or (rest and not _is_port(rest)):
@@ -113,18 +113,18 @@ class TrustedProxies:
         address, trusted = self._peers[peer]
         if not forwarded_for or not trusted:
             return address
+        if len(forwarded_for) == 1 and "," not in forwarded_for[0]:
+            return parse_address(forwarded_for[0]) or address  # one element is the leftmost, trusted or not
         leftmost = address
-        chain = forwarded_for[0] if len(forwarded_for) == 1 else ",".join(forwarded_for)
+        chain = ",".join(forwarded_for)
         while chain:
             chain, _, element = chain.rpartition(",")
             if not element.strip(" \t"):
                 continue
             hop = parse_address(element)
-            if hop is None:
-                return address
+            if hop is None or not self._lists(hop):
+                return hop or address
             leftmost = hop
-            if not self._lists(hop):
-                break
         return leftmost
 
     def scheme(self, peer: str, connection_scheme: str, forwarded_proto: Sequence[str] = ()) -> str:

@@ -48,8 +48,9 @@ log = structlog.get_logger("edge.protocol")
 LINK_PREFIX: Final = b"/c/"
 MAX_DRAINED: Final = 64 * 1024
 """Of the body that a request for a link has no use for."""
-_MAX_UNPARSED: Final = MAX_TARGET + MAX_HEAD + 1024
-"""A head that is not over after so many bytes is too large, whatever it holds."""
+_MAX_LATER: Final = {HEAD: MAX_TARGET + MAX_HEAD + 1024, BODY: 2 * MAX_DRAINED}
+"""By phase: a head or body that is not over after so many bytes more is too large, whatever it holds (the sizes of
+chunks, their extensions and trailers are no part of what the parser hands over)."""
 _METHOD = re.compile(rb"[A-Za-z-]{1,32} ")
 _MANY_ANSWERS: Final = 256
 """So many requests may wait for their answers on one connection before it is read no further."""
@@ -95,7 +96,7 @@ class EdgeProtocol(HttpToolsProtocol, Connection):
         self._fed = 0
         self._fresh = False
         self._head_bound = 0
-        self._head_later = 0
+        self._later = 0
         # The request for a link that is being read.
         self._link: DirectReply | None = None
         self._known_host = False
@@ -144,13 +145,16 @@ class EdgeProtocol(HttpToolsProtocol, Connection):
         if self._last:
             return
         self._fed = size = len(data)
-        if self._phase == HEAD:
+        phase = self._phase
+        if phase == HEAD:
             self._head_bound += size
-            self._head_later += size
-        self._fresh = self._phase == IDLE
+            self._later += size
+        elif phase == BODY:
+            self._later += size
+        self._fresh = phase == IDLE
         self._feed(data)
-        if self._phase == HEAD and self._head_later > _MAX_UNPARSED:
-            self._refuse(answers.LARGE_HEAD)
+        if not self._last and self._phase in _MAX_LATER and self._later > _MAX_LATER[self._phase]:
+            self._refuse(answers.LARGE_HEAD if self._phase == HEAD else answers.LARGE_BODY)
         self._fed = 0
         if len(self._queue) > _MANY_ANSWERS:
             self.flow.pause_reading()
@@ -170,7 +174,7 @@ class EdgeProtocol(HttpToolsProtocol, Connection):
         self.headers = []
         self.expect_100_continue = False
         self._head_bound = self._fed
-        self._head_later = 0
+        self._later = 0
         self._phase = HEAD
         self._since = self.site.connections.tick
 
@@ -189,6 +193,7 @@ class EdgeProtocol(HttpToolsProtocol, Connection):
         method = parser.get_method().decode("ascii")
         keep_alive = version == "1.1" and parser.should_keep_alive() and not parser.should_upgrade()
         self._phase = BODY
+        self._later = 0
         self._known_host = self.site.answers_host(host)
         if path.startswith(LINK_PREFIX) or not self._known_host:
             self._link = reply = DirectReply(self, method == "HEAD", not keep_alive)
@@ -383,7 +388,7 @@ class EdgeProtocol(HttpToolsProtocol, Connection):
             self.transport.close()
         elif self._parting and self._phase == IDLE:
             self.linger()
-        elif self.flow.read_paused:
+        elif self.flow.read_paused and not self.flow.write_paused:
             self.flow.resume_reading()
 
     def pause_writing(self) -> None:

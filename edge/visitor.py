@@ -16,14 +16,9 @@ FourKeys = tuple[bytes, bytes, bytes, bytes]
 """Base64 of the keys of the visitor on the campaign under today's and yesterday's salt, and of the address alone under
 both, so that midnight divides nobody."""
 
-
-@dataclass(slots=True)
-class VisitorKeys:
-    """The four keys of one click, and whether a salt had to be derived here: then other edges made other keys of the
-    same visitor."""
-
-    four: FourKeys
-    derived: bool
+VisitorKeys = tuple[FourKeys, bool]
+"""The four keys of one click, and whether a salt had to be derived here: then other edges made other keys of the same
+visitor. A bare tuple, because one is made for every click."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +62,7 @@ class KeyMaker:
         three.update(place)
         four.update(place)
         digests = one.digest() + two.digest() + three.digest() + four.digest()
-        return VisitorKeys(_FOUR_KEYS.unpack(b2a_base64(digests, newline=False)), hashers.derived)
+        return _FOUR_KEYS.unpack(b2a_base64(digests, newline=False)), hashers.derived
 
     def _rekeyed(self, salts: Salts, day: int) -> _DayHashers:
         today, yesterday, derived = salts.of_day(day)

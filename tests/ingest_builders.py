@@ -9,7 +9,7 @@ from typing import Any
 
 from management.ingest.batch import Gap, StreamRead
 from shared import events
-from shared.events import CLICK, POSTBACK, Event
+from shared.events import CLICK, POSTBACK, STRANGER, UNKNOWN_LINK, Event
 from shared.ids import ClickIds, KeyRing, click_id_bytes, conversion_id
 from shared.journal import JournalWriter
 
@@ -54,12 +54,21 @@ def postback(**changes: Any) -> Event:
     return event | changes
 
 
+def stranger(**changes: Any) -> Event:
+    """A request for a link that is none."""
+    event = {
+        "v": 1, "id": secrets.token_hex(16), "ts": NOW_MS, "reason": UNKNOWN_LINK, "method": "GET",
+        "path": "/c/nobody", "query": "sub1=a", "ip": "198.51.100.0", "user_agent": "curl/8", "referrer": "",
+    }  # fmt: skip
+    return event | changes
+
+
 def payload(event: Event) -> bytes:
     return events.encode(event)
 
 
 def kind_of(event: Event) -> int:
-    return POSTBACK if "click_id" in event else CLICK
+    return POSTBACK if "click_id" in event else STRANGER if "path" in event else CLICK
 
 
 def read_of(

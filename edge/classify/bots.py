@@ -19,6 +19,8 @@ from typing import Any
 import ua_parser_rs
 from crawleruseragents import CRAWLER_USER_AGENTS_DATA
 
+from edge.classify.alternatives import alternatives
+
 SHORTEST_AGENT = 10
 """Characters; no browser in use names itself in fewer."""
 
@@ -168,7 +170,9 @@ class BotTable:
     def __init__(self) -> None:
         self._programs = tuple(programs())
         self._extractor = ua_parser_rs.UserAgentExtractor(
-            (program.pattern, str(place), None, None, None, None) for place, program in enumerate(self._programs)
+            (pattern, str(place), None, None, None, None)
+            for place, program in enumerate(self._programs)
+            for pattern in alternatives(program.pattern)
         )
 
     def program(self, user_agent: str) -> Program | None:

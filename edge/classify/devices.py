@@ -7,6 +7,8 @@ counts as one.
 
 import ua_parser_rs
 
+from edge.classify.alternatives import alternatives
+
 TV = "tv"
 CONSOLE = "console"
 WEARABLE = "wearable"
@@ -16,7 +18,7 @@ MOBILE = "mobile"
 DESKTOP = "desktop"
 OTHER = "other"
 
-_TABLE: tuple[tuple[str, str], ...] = (
+TABLE: tuple[tuple[str, str], ...] = (
     (r"PlayStation|PLAYSTATION|Nintendo|Xbox|XBOX|\bWii\b|\bPSP\b|Dreamcast", CONSOLE),
     (r"DreamPassport|\bPS[345]\b|OUYA", CONSOLE),
     (r"(?i)tesla/|qtcarbrowser|android ?auto|carplay|automotive", CAR),
@@ -78,7 +80,7 @@ class DeviceTable:
 
     def __init__(self) -> None:
         self._extractor = ua_parser_rs.UserAgentExtractor(
-            (pattern, device, None, None, None, None) for pattern, device in _TABLE
+            (part, device, None, None, None, None) for pattern, device in TABLE for part in alternatives(pattern)
         )
 
     def device(self, user_agent: str) -> str:

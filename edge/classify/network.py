@@ -17,9 +17,10 @@ from typing import Any
 import maxminddb_rust
 
 from edge.classify.address_lists import AddressList, IntervalTable, parse_list
-from edge.classify.geo_records import CLEAN, Layout, Path, layout_of
+from edge.classify.geo_records import CLEAN, Layout, Path, as_number, country_code, layout_of, text
 from edge.classify.signals import CATEGORY_NAMES, CRAWLER, NetworkVerdict
 from edge.client_ip import ClientAddress
+from edge.recent import Known
 
 NOT_CONFIGURED = "Not configured"
 OPERATIONAL = "Operational"
@@ -29,6 +30,7 @@ UNKNOWN_COUNTRY = "ZZ"
 _LIST_FILES = {f"{name}.txt": category for category, name in CATEGORY_NAMES.items()}
 _SAMPLED_RECORDS = 500
 _SETTLE_SECONDS = 1.0
+_REMEMBERED_NETWORKS = 16_384
 _KIND_OF = tuple(
     next((category for category in CATEGORY_NAMES if bits & category), 0) for bits in range(1 << len(CATEGORY_NAMES))
 )
@@ -84,10 +86,13 @@ class _Loaded:
     entries: int
 
 
-_Source = tuple[int, Callable[[str, Path], Any], Path, Callable[[Any], Any], str]
-"""One place where a field may be found: the field's number, how to ask the file, where in the record, what makes a
-value of what is there, and the file's name. Asking for one place costs a tenth of building the whole record with its
-names in eight languages."""
+_Source = tuple[int, Callable[[str, Path], Any], Path, Callable[[Any], Any] | None, str]
+"""One place where a field may be found: the field's number, how to ask the file, where in the record, what tells
+whether the next place must be asked too (None for the last), and the file's name. Asking for one place costs a tenth
+of building the whole record with its names in eight languages."""
+
+_Raw = tuple[Any, ...]
+"""What the files hold of the five fields of CLEAN, and the categories."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +129,7 @@ class NetworkData:
         self._tried: dict[str, Stamp] = {}
         self._problems: dict[str, str] = {}
         self._reloading = Lock()
+        self._verdicts: Known[_Raw, NetworkVerdict] = Known(_REMEMBERED_NETWORKS, _verdict)
         self._snapshot = _build({})
         self.has_crawler_ranges = False
         """Whether any published crawler range is loaded, so that an address can be off all of them. A plain attribute,
@@ -144,21 +150,21 @@ class NetworkData:
         categories = family.table.categories(address.packed)
         if not family.sources:
             return _WITHOUT_PLACE[categories]
-        text = address.text
-        found: list[Any] = [None, None, None, None, None]
-        for place, get_path, path, clean, name in family.sources:
+        written = address.text
+        found: list[Any] = [None, None, None, None, None, categories]
+        for place, get_path, path, is_value, name in family.sources:
             if found[place] is None:
                 try:
-                    value = get_path(text, path)
+                    value = get_path(written, path)
                 except (RuntimeError, ValueError) as error:
                     self._problems[name] = f"a record cannot be read: {error}"
                     continue
                 if value is not None:
-                    found[place] = clean(value)
-        country, region, city, isp, asn = found
-        return NetworkVerdict(
-            country or UNKNOWN_COUNTRY, region or "", city or "", isp or "", asn or 0, _KIND_OF[categories], categories
-        )
+                    found[place] = value if is_value is None else is_value(value)
+        try:
+            return self._verdicts[tuple(found)]
+        except TypeError:  # a record with a list or map where a value belongs
+            return _verdict(tuple(found))
 
     def reload_if_changed(self) -> bool:
         """Reads files that are new or changed, forgets those that are gone; True when look-ups now see another
@@ -254,7 +260,27 @@ def _build(files: dict[str, _Loaded]) -> _Snapshot:
     )
 
 
+def _verdict(raw: _Raw) -> NetworkVerdict:
+    country, region, city, isp, asn, categories = raw
+    return NetworkVerdict(
+        country_code(country) or UNKNOWN_COUNTRY,
+        text(region) or "",
+        text(city) or "",
+        text(isp) or "",
+        as_number(asn) or 0,
+        _KIND_OF[categories],
+        categories,
+    )
+
+
 def _sources(files: dict[str, _Loaded], version: int) -> Iterator[_Source]:
+    places = list(_places(files, version))
+    last = {place: number for number, (place, *_) in enumerate(places)}
+    for number, (place, get_path, path, clean, name) in enumerate(places):
+        yield place, get_path, path, clean if number < last[place] else None, name
+
+
+def _places(files: dict[str, _Loaded], version: int) -> Iterator[tuple[int, Any, Path, Callable[[Any], Any], str]]:
     # several files may have a field: the first by name that knows the address gives it
     for name, loaded in sorted(files.items()):
         database = loaded.content

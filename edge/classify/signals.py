@@ -1,5 +1,8 @@
 """What is known about a click before it is judged: plain values, no I/O, no parsing.
 
+The two verdicts are not frozen, because a flood of new agents or networks makes one for every click and a frozen
+dataclass takes three times as long; nothing changes them.
+
 user_agent.py and network.py make the two verdicts, rules.py reads `Signals` and nothing else.
 """
 
@@ -54,7 +57,12 @@ EXEMPT_KINDS = frozenset({"search_engine", "ad_platform"})
 """Kinds that a campaign's `bot_action` leaves alone once their address is verified."""
 
 
-@dataclass(frozen=True, slots=True)
+def json_members(members: dict[str, Any]) -> bytes:
+    """`members` as JSON without the braces around them, to be put into an object with others."""
+    return orjson.dumps(members)[1:-1]
+
+
+@dataclass(slots=True)
 class AgentVerdict:
     """What a user-agent string says. Texts are never None; `Other` stands for an unknown system or browser, the
     empty string for a version that is not named."""
@@ -80,32 +88,21 @@ class AgentVerdict:
     """The same for the event's `details`."""
 
     def __post_init__(self) -> None:
-        put = object.__setattr__  # the way into a frozen dataclass
-        put(self, "in_event", json_members({"device": self.device, "os": self.os, "browser": self.browser}))
-        put(
-            self,
-            "in_details",
-            json_members(
-                {
-                    "os_version": self.os_version,
-                    "browser_version": self.browser_version,
-                    "bot": self.bot_name,
-                    "bot_kind": self.bot_kind,
-                }
-            ),
+        self.in_event = json_members({"device": self.device, "os": self.os, "browser": self.browser})
+        self.in_details = json_members(
+            {
+                "os_version": self.os_version,
+                "browser_version": self.browser_version,
+                "bot": self.bot_name,
+                "bot_kind": self.bot_kind,
+            }
         )
-
-
-def json_members(members: dict[str, Any]) -> bytes:
-    """`members` as JSON without the braces around them, to be put into an object with others."""
-    return orjson.dumps(members)[1:-1]
 
 
 @dataclass(slots=True)
 class NetworkVerdict:
     """What is known about an address. `country` is ISO 3166 alpha-2 or ZZ, `asn` 0 when unknown, texts are empty when
-    unknown. `kind` is the one category bit that decides (0: nothing is listed), `categories` all that matched.
-    Not frozen, because one is made for every click and a frozen dataclass takes three times as long."""
+    unknown. `kind` is the one category bit that decides (0: nothing is listed), `categories` all that matched."""
 
     country: str
     region: str
@@ -114,6 +111,13 @@ class NetworkVerdict:
     asn: int
     kind: int
     categories: int
+    in_event: bytes = field(init=False, repr=False, compare=False)
+    """As of an agent's verdict: addresses of one network and place share one verdict."""
+    in_details: bytes = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self.in_event = json_members({"country": self.country, "asn": self.asn})
+        self.in_details = json_members({"region": self.region, "city": self.city, "isp": self.isp})
 
 
 class Signals(NamedTuple):

@@ -26,10 +26,15 @@ LONGEST_AGENT = 1024
 
 _LONGEST_REMEMBERED = 512
 _REMEMBERED_AGENTS = 20_000
+_REMEMBERED_VERDICTS = 4_096
 
 BOT_DEVICE = "bot"
 
 _ROW = attrgetter("regex", "family", "major", "minor", "patch", "patch_minor")
+
+
+_Fields = tuple[bool, str, str, bool, str, str, str, str, str]
+"""What an AgentVerdict is made of, in its order."""
 
 
 class _Versioned(Protocol):
@@ -51,6 +56,8 @@ class UserAgents:
         self._systems = ua_parser_rs.OSExtractor([*OS_MATCHERS, *_rows(systems), *OS_FALLBACKS])
         self._devices = DeviceTable()
         self._bots = BotTable()
+        self._verdicts: Known[_Fields, AgentVerdict] = Known(_REMEMBERED_VERDICTS, _verdict)
+        """Agents that differ in nothing that is told share a verdict, which is cheaper than to make it again."""
         self._known: Known[str, AgentVerdict] = Known(remembered, self._judge, _LONGEST_REMEMBERED)
         self.verdict = self._known.__getitem__
         """What an agent says. Never raises: any text has a verdict, an empty one is a bot's."""
@@ -66,17 +73,21 @@ class UserAgents:
         # A program has no browser. Asking would also be dear: the browser patterns of ua-parser look for robots'
         # names too, and an agent stuffed with such names costs milliseconds there and a tenth of one in our table.
         browser: _Versioned | None = None if program else self._browsers.extract(agent)
-        return AgentVerdict(
-            is_bot=program is not None,
-            bot_kind=program.kind if program else "",
-            bot_name=program.name if program else "",
-            publishes_ranges=program is not None and program.name.lower() in PUBLISHES_RANGES,
-            device=BOT_DEVICE if program else self._devices.device(agent),
-            os=system_name(system.family) if system else OTHER,
-            os_version=_version(system),
-            browser=browser_name(browser.family) if browser else OTHER,
-            browser_version=_version(browser),
-        )
+        return self._verdicts[
+            program is not None,
+            program.kind if program else "",
+            program.name if program else "",
+            program is not None and program.name.lower() in PUBLISHES_RANGES,
+            BOT_DEVICE if program else self._devices.device(agent),
+            system_name(system.family) if system else OTHER,
+            _version(system),
+            browser_name(browser.family) if browser else OTHER,
+            _version(browser),
+        ]
+
+
+def _verdict(fields: _Fields) -> AgentVerdict:
+    return AgentVerdict(*fields)
 
 
 def _rows(matchers: Iterable[object]) -> list[Matcher]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from typing import Final, NamedTuple
 
-from management.ingest.decode import ClickRow, DecodeError, PostbackRow, decode
+from management.ingest.decode import ClickRow, DecodeError, PostbackRow, StrangerRow, decode
 
 Record = tuple[int, int, bytes]
 """(seq, kind, payload)"""
@@ -85,6 +85,7 @@ class Batch:
     reads: list[StreamRead] = field(default_factory=list)
     clicks: list[ClickRow] = field(default_factory=list)
     postbacks: list[PostbackRow] = field(default_factory=list)
+    strangers: list[StrangerRow] = field(default_factory=list)
     dead: list[DeadLetter] = field(default_factory=list)
     lost: list[Lost] = field(default_factory=list)
     moves: dict[bytes, Move] = field(default_factory=dict)
@@ -125,7 +126,7 @@ class Batch:
         self.reads.append(read)
 
     def _decode(self, stream: bytes, records: Iterable[Record]) -> None:
-        take_click, take_postback = self.clicks.append, self.postbacks.append
+        take_click, take_postback, take_stranger = self.clicks.append, self.postbacks.append, self.strangers.append
         for seq, kind, payload in records:
             try:
                 row = decode(stream, seq, kind, payload)
@@ -134,8 +135,10 @@ class Batch:
                 continue
             if type(row) is ClickRow:
                 take_click(row)
+            elif type(row) is PostbackRow:
+                take_postback(row)
             else:
-                take_postback(row)  # type: ignore[arg-type]  # decode gives nothing third
+                take_stranger(row)  # type: ignore[arg-type]  # decode gives nothing fourth
 
 
 def batch_of(reads: Iterable[StreamRead]) -> Batch:

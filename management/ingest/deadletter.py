@@ -25,7 +25,7 @@ async def store(writer: Writer, batch: Batch) -> Stored:
         if halves is None:
             return await _bury(writer, batch, refusal)
     first, second = [await store(writer, batch_of(reads)) for reads in halves]
-    return Stored(first.clicks + second.clicks, first.postbacks + second.postbacks, first.buried + second.buried)
+    return Stored(*map(sum, zip(first, second, strict=True)))
 
 
 async def _bury(writer: Writer, batch: Batch, refusal: BatchRefused) -> Stored:

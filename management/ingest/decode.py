@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from management.ingest import wire
-from shared.events import CLICK, POSTBACK, Event, UndecodableEvent
+from shared.events import CLICK, POSTBACK, STRANGER, Event, UndecodableEvent
 from shared.events import decode as decode_event
 from shared.ids import CLICK_ID_BYTES, click_id_time
 
@@ -47,6 +47,15 @@ class PostbackRow(NamedTuple):
     row: bytes
 
 
+class StrangerRow(NamedTuple):
+    """`row`: columns as in `STRANGER_COLUMNS`."""
+
+    id: bytes
+    row: bytes
+
+
+Row = ClickRow | PostbackRow | StrangerRow
+
 CLICK_COLUMNS: Final = (
     "account_id", "campaign_id", "mode", "outcome", "class", "fraud", "flags", "score", "rules", "cost_from", "cost",
     "asn", "click_id", "ts", "reported_at", "visitor_key", "visitor_key_prev", "address_key", "address_key_prev",
@@ -57,6 +66,9 @@ POSTBACK_COLUMNS: Final = (
     "stream", "seq", "event", "transaction_id", "status", "payout", "default_payout", "currency", "event_time",
     "security", "duplicate_mode", "cost_model", "cost_value", "source_ip", "method", "query", "origin",
 )  # fmt: skip
+STRANGER_COLUMNS: Final = (
+    "id", "ts", "reason", "stream", "seq", "method", "path", "query", "ip", "user_agent", "referrer",
+)  # fmt: skip
 
 _LENGTH = Struct(">i")
 _TIME = Struct(">iq")
@@ -64,6 +76,7 @@ _TIME = Struct(">iq")
 _VERDICT = Struct(">h" + "ii" * 2 + "ih" * 4 + "ii" + "ih" * 3)
 _CLICK = Struct(">" + "iq" * 2 + "i27s" + "iq" * 2 + "i12s" * 4 + "i16s" + "iq")
 _POSTBACK = Struct(">h" + "ii" * 2 + "i16s" + "iq" + "i27s" + "i16s" + "ih" * 2 + "i?" + "i16s" + "iq")
+_STRANGER = Struct(">h" + "i16s" + "iq" + "ih" + "i16s" + "iq")
 _pack_click, _pack_length = _CLICK.pack, _LENGTH.pack
 _new_row = tuple.__new__  # a named tuple's own constructor is a call more, for each click
 
@@ -79,7 +92,7 @@ _CLICK_ID_TEXT: Final = 40
 _REFUSALS = (KeyError, TypeError, AttributeError, ValueError, StructError, orjson.JSONEncodeError)
 
 
-def decode(stream: bytes, seq: int, kind: int, payload: bytes) -> ClickRow | PostbackRow:
+def decode(stream: bytes, seq: int, kind: int, payload: bytes) -> Row:
     """The row of the record at (stream, seq); raises DecodeError and nothing else."""
     try:
         event = decode_event(payload)
@@ -186,6 +199,18 @@ def _postback(stream: bytes, seq: int, event: Event) -> PostbackRow:
     return PostbackRow(postback_id, row)
 
 
+def _stranger(stream: bytes, seq: int, event: Event) -> StrangerRow:
+    problem = wire.wrong_field("stranger", wire.STRANGER_FIELDS, event)
+    if problem is not None:
+        raise ValueError(problem)
+    stranger_id = bytes.fromhex(event["id"])
+    fixed = _STRANGER.pack(
+        11, 16, stranger_id, 8, (event["ts"] - _POSTGRES_EPOCH_MS) * 1000, 2, event["reason"], 16, stream, 8, seq
+    )
+    texts = ("method", "path", "query", "ip", "user_agent", "referrer")
+    return StrangerRow(stranger_id, b"".join((fixed, *(_given_text(event[name]) for name in texts))))
+
+
 def _click_id(text: Any) -> bytes:
     encoded = text.encode()
     if len(encoded) != _CLICK_ID_TEXT or not encoded.startswith(b"clk_"):
@@ -205,9 +230,8 @@ def _given_text(text: Any) -> bytes:
     return _pack_length(len(encoded)) + encoded
 
 
-_KINDS: Final[
-    Mapping[int, tuple[str, Mapping[str, wire.Check], Callable[[bytes, int, Event], ClickRow | PostbackRow]]]
-] = {
+_KINDS: Final[Mapping[int, tuple[str, Mapping[str, wire.Check], Callable[[bytes, int, Event], Row]]]] = {
     CLICK: ("click", wire.CLICK_FIELDS, _click),
     POSTBACK: ("postback", wire.POSTBACK_FIELDS, _postback),
+    STRANGER: ("stranger", wire.STRANGER_FIELDS, _stranger),
 }

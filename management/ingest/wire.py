@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from shared import postback
-from shared.events import Event
+from shared.events import STRANGER_REASONS, Event
 from shared.ids import click_id_bytes, click_id_text
 from shared.money import parse_payout
 from shared.traffic import CLASS_NAMES, FRAUD_NAMES, MODE_NAMES, OUTCOME_NAMES
@@ -20,6 +20,7 @@ MODES, OUTCOMES = frozenset(MODE_NAMES), frozenset(OUTCOME_NAMES)
 CLASSES, FRAUDS = frozenset(CLASS_NAMES), frozenset(FRAUD_NAMES)
 REASONS = frozenset(postback.REASONS)
 STATUSES = frozenset(postback.STATUSES)
+STRANGERS = frozenset(STRANGER_REASONS)
 EFFECTIVE: Final = frozenset((postback.ACCEPTED, postback.SUSPENDED_ACCOUNT, postback.DELETED_CAMPAIGN))
 """Reasons given at arrival whose call takes part in a conversion, and so gets a delta."""
 
@@ -147,4 +148,9 @@ POSTBACK_FIELDS: Final[Mapping[str, Check]] = {
     "reason": _known(REASONS), "http_status": _SMALL, "security": _text, "trusted": _boolean,
     "duplicate_mode": _text, "cost_model": _or_null(_text), "cost_value": _or_null(_amount),
     "source_ip": _text, "method": _text, "query": _text, "origin": _text,
+}  # fmt: skip
+
+STRANGER_FIELDS: Final[Mapping[str, Check]] = {
+    "id": _hexadecimal(""), "ts": _MS, "reason": _known(STRANGERS),
+    "method": _text, "path": _text, "query": _text, "ip": _text, "user_agent": _text, "referrer": _text,
 }  # fmt: skip

@@ -16,7 +16,7 @@ from management.db.lease import Lease
 from management.db.pool import UNREACHABLE, SoleConnection
 from management.db.queries import Queries
 from management.ingest.batch import Batch, DeadLetter, Lost, Move
-from management.ingest.decode import CLICK_COLUMNS, POSTBACK_COLUMNS
+from management.ingest.decode import CLICK_COLUMNS, POSTBACK_COLUMNS, STRANGER_COLUMNS
 
 queries = Queries("management.ingest", "writer.sql")
 
@@ -43,6 +43,7 @@ class Stored(NamedTuple):
     clicks: int
     postbacks: int
     buried: int
+    strangers: int = 0
 
 
 class Writer:
@@ -107,13 +108,16 @@ class Writer:
                 await self._copy("incoming_clicks", CLICK_COLUMNS, (click.row for click in batch.clicks))
             if batch.postbacks:
                 await self._copy("incoming_postbacks", POSTBACK_COLUMNS, (postback.row for postback in batch.postbacks))
+            if batch.strangers:
+                await self._copy("incoming_strangers", STRANGER_COLUMNS, (stranger.row for stranger in batch.strangers))
             await self._lease.check(self._connection)
             await self._move(batch.moves.values())
             clicks = await self._connection.fetchval(queries["store_clicks"]) if batch.clicks else 0
             postbacks = await self._connection.fetchval(queries["store_postbacks"]) if batch.postbacks else 0
+            strangers = await self._connection.fetchval(queries["store_strangers"]) if batch.strangers else 0
             await self._store_dead(batch.dead)
             await self._store_lost(batch.lost)
-        return Stored(clicks, postbacks, len(batch.dead))
+        return Stored(clicks, postbacks, len(batch.dead), strangers)
 
     async def _copy(self, table: str, columns: Sequence[str], rows: Iterable[bytes]) -> None:
         source = BytesIO(b"".join((_COPY_HEADER, *rows, _COPY_TRAILER)))

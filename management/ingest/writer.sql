@@ -14,6 +14,10 @@ CREATE TEMPORARY TABLE incoming_postbacks (
     security text, duplicate_mode text, cost_model text, cost_value text, source_ip text, method text, query text,
     origin text
 ) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE incoming_strangers (
+    id bytea, ts timestamptz, reason smallint, stream bytea, seq bigint, method text, path text, query text, ip text,
+    user_agent text, referrer text
+) ON COMMIT DELETE ROWS;
 
 -- name: positions
 SELECT stream, next FROM stream_positions WHERE stream = ANY($1::bytea[]);
@@ -85,6 +89,17 @@ WITH stored AS (
     SELECT account_id, campaign_id, id, conversion_id, click_id
     FROM stored
     WHERE reason IN (0, 40, 41)
+)
+SELECT count(*) FROM stored;
+
+-- name: store_strangers
+-- They belong to no account and have no effect; fold never sees them.
+WITH stored AS (
+    INSERT INTO strangers (id, ts, reason, method, path, query, ip, user_agent, referrer, stream, seq)
+    SELECT id, ts, reason, method, path, query, ip, user_agent, referrer, stream, seq
+    FROM incoming_strangers
+    ON CONFLICT DO NOTHING
+    RETURNING 1
 )
 SELECT count(*) FROM stored;
 

@@ -1,4 +1,4 @@
-"""The process `milepost jobs`: the publisher every 250 ms, salts and days every minute."""
+"""The process `milepost jobs`: the publisher every 250 ms; salts, days and the sweep of strangers every minute."""
 
 import asyncio
 import signal
@@ -60,10 +60,11 @@ async def _work(url: str, redis: Redis, stop: asyncio.Event) -> None:
 
 
 async def upkeep(connection: SoleConnection) -> None:
-    """Everything that must be there before the clock gets there."""
+    """Everything that must be there before the clock gets there, and what must not stay."""
     today = datetime.now(UTC).date()
     await repository.keep_salts(connection, today)
     await repository.keep_days(connection, today)
+    await repository.forget_strangers(connection)
 
 
 async def publish(connection: SoleConnection, redis: Redis) -> bool:

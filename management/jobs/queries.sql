@@ -23,5 +23,20 @@ INSERT INTO salts (day, salt) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING d
 -- A salt serves its own day and, for clicks after midnight, the day after.
 DELETE FROM salts WHERE day < $1 RETURNING day;
 
+-- name: forget_strangers
+-- Numbers and moments of arrival grow together, so what is too old or too much ends at one number. $1 rows may stay,
+-- $2 is the age they may reach, $3 are deleted at once.
+DELETE FROM strangers
+WHERE number IN (
+    SELECT number
+    FROM strangers
+    WHERE number <= greatest(
+        (SELECT max(number) FROM strangers) - $1::bigint,
+        (SELECT number FROM strangers WHERE stored_at < now() - $2::interval ORDER BY stored_at DESC, number DESC LIMIT 1)
+    )
+    ORDER BY number
+    LIMIT $3
+);
+
 -- name: ensure_click_day
 SELECT ensure_click_day($1);

@@ -11,6 +11,10 @@ from shared.campaigns import AccountRow, CampaignRow
 
 queries = Queries("management.jobs", "queries.sql")
 SALT_DAYS_AHEAD = 2
+STRANGER_ROWS = 200_000
+STRANGER_AGE = timedelta(days=30)
+STRANGERS_AT_ONCE = 50_000
+"""What one sweep deletes: more than many edges may store between two, and little enough not to hold up the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,3 +67,8 @@ async def keep_days(connection: SoleConnection, today: date) -> None:
     """Today's and tomorrow's partitions, before the first click needs them."""
     for offset in (0, 1):
         await connection.execute(queries["ensure_click_day"], today + timedelta(days=offset))
+
+
+async def forget_strangers(connection: SoleConnection) -> None:
+    """The newest STRANGER_ROWS stay, none longer than STRANGER_AGE: what anybody may send must not fill Postgres."""
+    await connection.execute(queries["forget_strangers"], STRANGER_ROWS, STRANGER_AGE, STRANGERS_AT_ONCE)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from shared.journal.loss_page import read_losses
 from shared.journal.reader import StreamReader
+from shared.journal.record import UnknownVersion
 from shared.journal.stream import CONSUMED_NAME, LOCK_NAME, LOSSES_NAME, WriterLock, hidden_streams, list_segments
 
 _SECTOR = 512  # the unit of st_blocks
@@ -81,8 +82,11 @@ def _delete_dead(path: Path, next_seq: int, keep_seconds: float, now: float, los
     if not _is_old(newest, keep_seconds, now) or read_losses(path) > losses_stored:
         return 0
     # Only reading tells the last seq of the last segment. Dead is dead for good, so no lock is needed after it.
-    with StreamReader(path, next_seq) as reader:
-        rest = reader.read(1, 1)
+    try:
+        with StreamReader(path, next_seq) as reader:
+            rest = reader.read(1, 1)
+    except UnknownVersion:  # not ours to judge
+        return 0
     if rest.gaps or not rest.finished:
         return 0
     freed = sum(_delete(path / name.file) for name in list_segments(path))

@@ -64,7 +64,9 @@ def judge(calls: list[Call], durability: str) -> Judgement:
             for copy in known
             for sync in syncs[copy.segment]
         ):
-            violations.append(f"{subject}: answered on line {leaves}, written on {known[0].complete}, not synced between")
+            violations.append(
+                f"{subject}: answered on line {leaves}, written on {known[0].complete}, not synced between"
+            )
     return Judgement(judged, violations)
 
 

@@ -17,7 +17,14 @@ from shared.data_dir import DataDir
 from shared.ids import KeyRing
 from shared.journal import END, read_losses, streams, write_consumed
 from tests.faults.edge.calls import read_calls
-from tests.faults.edge.faulty_edge import FaultyEdge, assert_answered_once, await_trace, meanwhile
+from tests.faults.edge.faulty_edge import (
+    FaultyEdge,
+    assert_answered_once,
+    await_trace,
+    meanwhile,
+    more_clicks,
+    replaced,
+)
 from tests.faults.edge.order import TRACE, judge
 from tests.faults.edge.small_disk import SmallDisk
 from tests.faults.edge.visitors import Ledger, Style, Visitor, visiting
@@ -112,7 +119,7 @@ async def test_on_a_full_disk_answered_is_journaled_or_declared(
     ledger, behind = Ledger(), Ledger()
     with edge_on(disk.path / "edge", valkey) as edge:
         async with visiting(visitors_of(edge, ledger)):
-            await meanwhile(lambda: len(ledger.clicks) > 700, "clicks to convert later")
+            await more_clicks(ledger, 700, "clicks to convert later")
         stored = list(ledger.clicks)
         assert (edge.metric("milepost_edge_declared_losses"), is_full(edge)) == (0, False)
         if reason == "the disk has no byte left":
@@ -152,8 +159,7 @@ async def test_on_a_full_disk_clicks_may_be_refused_instead(tmp_path: Path, valk
             await meanwhile(lambda: ledger.refused[503] > 50, "clicks are refused")
             disk.relieve()
             await meanwhile(lambda: not is_full(edge), "there is room again")
-            before = len(ledger.clicks)
-            await meanwhile(lambda: len(ledger.clicks) > before + 50, "clicks go on")
+            await more_clicks(ledger, 50)
         assert edge.stop() == 0
         assert (losses(edge), unrecorded(edge, ledger)) == (0, 0)
     assert (set(ledger.refused), ledger.without_retry_after, ledger.broken) == ({503}, 0, [])
@@ -170,12 +176,10 @@ async def test_a_worker_killed_at_the_limit_of_the_journal_declared_what_it_answ
                 await meanwhile(lambda: is_full(edge) and edge.worker_report()["declared_losses"] > 50, "losses")
                 first = edge.worker_pid()
                 os.kill(first, signal.SIGKILL)
-                await meanwhile(lambda first=first: edge.worker_pid() != first, "another worker")
-                await asyncio.to_thread(edge.await_workers, (0,))
+                await replaced(edge, 1, [first])
             await asyncio.to_thread(consume_everything, edge)
             await meanwhile(lambda: not is_full(edge), "what is consumed does not count")
-            before = len(ledger.clicks)
-            await meanwhile(lambda: len(ledger.clicks) > before + 50, "clicks go on")
+            await more_clicks(ledger, 50)
         assert edge.stop() == 0
         lost = unrecorded(edge, ledger)
         assert 100 < lost <= losses(edge) <= lost + ledger.unanswered

@@ -17,8 +17,14 @@ from pathlib import Path
 import pytest
 
 from shared.data_dir import DataDir
-from tests.faults.edge.faulty_edge import FaultyEdge, assert_answered_once, meanwhile, pids_of
-from tests.faults.edge.test_restart import served_ports
+from tests.faults.edge.faulty_edge import (
+    FaultyEdge,
+    assert_answered_once,
+    meanwhile,
+    more_clicks,
+    pids_of,
+    served_ports,
+)
 from tests.faults.edge.visitors import CAMPAIGN, PIPELINED, Ledger, Style, Visitor, visiting
 from tests.integration.edge.harness import Valkey, await_true
 
@@ -61,7 +67,7 @@ async def test_who_asks_a_frozen_worker_is_answered_when_it_goes_on(tmp_path: Pa
                     await meanwhile(lambda: edge.admin("/readyz").status == 503, "the supervisor sees no fresh report")
                     assert len(ledger.clicks) <= before + len(STYLES) * PIPELINED
                 await meanwhile(lambda: edge.admin("/readyz").status == 200, "reports come again")
-                await meanwhile(lambda: len(ledger.clicks) > before + 50, "clicks go on")
+                await more_clicks(ledger, 50)
             # The deadline of a head that never ends holds behind the pause too.
             half.settimeout(15)
             await asyncio.to_thread(read_to_end, half)
@@ -93,13 +99,13 @@ async def test_a_frozen_worker_holds_up_only_its_own_connections(tmp_path: Path,
         async with visiting(visitors):
             with frozen(first):
                 await meanwhile(lambda: edge.admin("/readyz").json()["workers"] == [1], "one worker is not fresh")
-                held, free = len(ledgers[True].clicks), len(ledgers[False].clicks)
+                held = len(ledgers[True].clicks)
                 newcomers = [Visitor(edge.port, "single", ledgers[False]) for _ in range(6)]
                 await asyncio.gather(*(visitor.run(asyncio.Event(), 5) for visitor in newcomers))
-                await meanwhile(lambda: len(ledgers[False].clicks) > free + 60, "the other worker goes on")
+                await more_clicks(ledgers[False], 60, "the other worker goes on")
                 assert len(ledgers[True].clicks) == held
             await asyncio.to_thread(edge.await_workers, (0, 1))
-            await meanwhile(lambda: len(ledgers[True].clicks) > held + 10, "the frozen worker goes on")
+            await more_clicks(ledgers[True], 10, "the frozen worker goes on")
         both = Ledger(ledgers[True].clicks + ledgers[False].clicks)
         assert_answered_once(edge, both)
     assert ledgers[True].broken + ledgers[False].broken == []
@@ -114,8 +120,7 @@ async def test_clicks_need_no_supervisor(tmp_path: Path, valkey: Valkey) -> None
             with frozen(edge.process.pid):
                 started = time.monotonic()
                 while time.monotonic() - started < LONGER_THAN_A_REPORT_IS_FRESH:
-                    before = len(ledger.clicks)
-                    await meanwhile(lambda before=before: len(ledger.clicks) > before + 10, "clicks go on")
+                    await more_clicks(ledger, 10)
             await meanwhile(lambda: edge.admin("/readyz").status == 200, "the supervisor knows its worker")
         assert edge.worker_pid() == worker
         await_true(lambda: edge.metric("milepost_edge_clicks_total") == len(ledger.clicks), "all clicks are counted")
@@ -129,8 +134,7 @@ async def test_clicks_need_no_valkey_that_answers_and_changes_come_when_it_does(
         async with visiting(visitors_of(edge.port, ledger)):
             with frozen(pid_of(valkey)):
                 for _ in range(8):
-                    before = len(ledger.clicks)
-                    await meanwhile(lambda before=before: len(ledger.clicks) > before + 10, "clicks go on")
+                    await more_clicks(ledger, 10)
                 await meanwhile(lambda: edge.worker_report()["table_age_seconds"] > 3, "the table's age shows")
                 assert edge.admin("/readyz").status == 200
             await meanwhile(lambda: edge.worker_report()["table_age_seconds"] < 2, "the table is confirmed again")

@@ -12,11 +12,19 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from shared.data_dir import DataDir
-from tests.faults.edge.faulty_edge import FaultyEdge, assert_answered_once, is_alive, meanwhile, pids_of
+from tests.faults.edge.faulty_edge import (
+    FaultyEdge,
+    assert_answered_once,
+    is_alive,
+    listens,
+    more_clicks,
+    pids_of,
+    replaced,
+    served_ports,
+)
 from tests.faults.edge.visitors import CAMPAIGN, Ledger, Style, Visitor, visiting
 from tests.integration.edge.harness import Valkey, await_true
 
@@ -78,9 +86,8 @@ async def test_a_worker_that_is_told_to_end_breaks_no_connection_and_is_replaced
                 await asyncio.sleep(0.5)
                 old = edge.worker_pid(turn % workers)
                 os.kill(old, signal.SIGTERM)
-                await meanwhile(lambda old=old: not is_alive(old), "the worker ends")
-                await meanwhile(lambda old=old: old not in pids_of(edge, workers), "another worker")
-                await asyncio.to_thread(edge.await_workers, range(workers))
+                await replaced(edge, workers, [old])
+                assert not is_alive(old)
         assert edge.stop() == 0
     assert ledger.broken == []
     assert (ledger.refused, ledger.refused_postbacks) == ({}, {})
@@ -89,7 +96,7 @@ async def test_a_worker_that_is_told_to_end_breaks_no_connection_and_is_replaced
 
 
 async def test_of_a_killed_worker_only_its_own_connections_notice(tmp_path: Path, valkey: Valkey) -> None:
-    ledgers = {0: Ledger(), 1: Ledger(), None: Ledger()}
+    ledgers = (Ledger(), Ledger())
     with edge_at(tmp_path, valkey, 2) as edge:
         await asyncio.to_thread(edge.await_workers, (0, 1))
         first, second = pids_of(edge, 2)
@@ -106,9 +113,8 @@ async def test_of_a_killed_worker_only_its_own_connections_notice(tmp_path: Path
             os.kill(first, signal.SIGKILL)
             await asyncio.sleep(0.5)
             assert is_alive(second)
-            await meanwhile(lambda: edge.worker_pid(0) != first, "another worker")
-            await asyncio.to_thread(edge.await_workers, (0, 1))
-            await asyncio.sleep(0.3)
+            await replaced(edge, 2, [first])
+            await more_clicks(ledgers[1], 20)
         assert edge.worker_pid(1) == second
         assert ledgers[1].broken == []
         assert 0 < len(ledgers[0].broken) <= len(visitors)
@@ -118,11 +124,6 @@ async def test_of_a_killed_worker_only_its_own_connections_notice(tmp_path: Path
             unanswered=ledgers[0].unanswered,
         )
         assert_answered_once(edge, everything)
-
-
-def served_ports(pid: int) -> set[int]:
-    """Ports at the other end of the process's connections."""
-    return {found.raddr.port for found in psutil.Process(pid).net_connections("tcp4") if found.raddr}
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -138,7 +139,7 @@ def test_what_stands_in_the_accept_queue_at_the_end_is_answered(tmp_path: Path, 
             connection.sendall(LINK)
         assert edge.process is not None
         edge.process.terminate()
-        await_true(lambda: not listens(edge.process.pid, edge.port), "the supervisor closed its own socket")
+        await_true(lambda: not listens(edge), "the supervisor closed its own socket")
         for pid in stopped:
             os.kill(pid, signal.SIGCONT)
         answers = [read_to_end(connection) for connection in waiting]
@@ -146,11 +147,6 @@ def test_what_stands_in_the_accept_queue_at_the_end_is_answered(tmp_path: Path, 
     assert [answer for answer in answers if not answer.startswith(b"HTTP/1.1 302")] == []
     ledger.clicks += [answer.partition(b"clickid=")[2].partition(b"&")[0].decode() for answer in answers]
     assert_answered_once(edge, ledger, spare=0)
-
-
-def listens(pid: int, port: int) -> bool:
-    found = psutil.Process(pid).net_connections("tcp4")
-    return any(each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in found)
 
 
 def read_to_end(connection: socket.socket) -> bytes:

@@ -28,9 +28,7 @@ Style = Literal["kept", "single", "pipelined"]
 """Many requests a connection; one; several at a time."""
 PIPELINED: Final = 8
 PATIENCE: Final = 30.0
-_AGENT: Final = (
-    "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
-)
+_AGENT: Final = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
 
 
 @dataclass

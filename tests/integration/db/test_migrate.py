@@ -96,6 +96,20 @@ async def test_every_table_with_an_account_has_a_forced_policy(database_url: str
     assert [row["relname"] for row in rows if not row["forced"]] == []
 
 
+async def test_what_strangers_sent_is_for_no_tenant_to_read_or_write(database_url: str, app_url: str) -> None:
+    owner = await asyncpg.connect(database_url)
+    rights = await owner.fetch(
+        "SELECT grantee, privilege_type FROM information_schema.role_table_grants"
+        " WHERE table_name = 'strangers' AND grantee <> grantor"
+    )
+    await owner.close()
+    assert {tuple(row) for row in rights} == {(INGEST_ROLE, right) for right in ("SELECT", "INSERT", "DELETE")}
+    connection = await connect(app_url, application="test")
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await connection.fetch("SELECT FROM strangers")
+    await connection.close()
+
+
 async def test_tenant_roles_have_no_rights_on_a_partition(database_url: str, ingest_url: str) -> None:
     ingest = await connect(ingest_url, application="test")
     await ingest.execute("SELECT ensure_click_day($1)", date(2026, 1, 2))

@@ -164,6 +164,16 @@ class Connection:
         """One answer for each request, in order."""
         return [self.read(method) for method in methods]
 
+    def read_or_end(self, method: str = "GET") -> RawAnswer | None:
+        """The next answer, None when the server has ended the connection instead. Raises NoAnswer for half of one,
+        and when neither happens."""
+        try:
+            return self.read(method)
+        except NoAnswer as missing:
+            if missing.end is End.OPEN or missing.received:
+                raise
+            return None
+
     def end(self, within: float = DEADLINE) -> End:
         """How the server ends the connection, if it does `within` seconds. Bytes that still come fail."""
         until = time.monotonic() + within

@@ -197,6 +197,22 @@ def test_accepted_and_held_calls_are_stored_however_much_was_refused(edge: Edge)
     assert stored == {postback.ACCEPTED: 60, postback.HELD_TAKING: 60}
 
 
+def test_on_a_full_journal_strangers_and_refused_calls_are_answered_alike_and_not_kept(
+    valkey: Valkey, tmp_path: Path
+) -> None:
+    """What clicks and accepted postbacks do then is tests/faults/edge."""
+    with running(valkey, tmp_path / "full", JOURNAL_MAX="1") as edge:
+        await_true(lambda: edge.get(NOBODY).status == 404 and counted(edge, "strangers_unrecorded"), "it is full", 30)
+        stored = len(edge.events())
+        refused = edge.get(expired_or_refused(edge)["BAD_TOKEN"], X_Forwarded_For="203.0.113.9")
+        unproven = edge.get(f"{PATH}?clickid={FORGED}", X_Forwarded_For="203.0.113.9")
+        unknown = edge.get(NOBODY, X_Forwarded_For="203.0.113.9")
+        assert (unknown.status, refused.status, unproven.status) == (404, 403, 400)
+        names = {"UNKNOWN_LINK", "BAD_TOKEN", "INVALID_CLICK_ID"}
+        await_true(lambda: counted(edge, "strangers_unrecorded").keys() == names, f"{names} are counted")
+        assert len(edge.events()) == stored
+
+
 @pytest.fixture(scope="module")
 def slow(valkey: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
     """One postback a second, so ten at once. Each test is another source."""

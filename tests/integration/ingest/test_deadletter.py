@@ -13,7 +13,7 @@ from management.ingest.batch import batch_of
 from management.ingest.deadletter import DeadLetterFailed
 from management.ingest.writer import INTERRUPTIONS, BatchRefused, Stored, Writer
 from shared.events import Event
-from tests.ingest_builders import click, gap_read, payload, postback, read_of
+from tests.ingest_builders import click, gap_read, kind_of, payload, postback, read_of, stranger
 
 A, B, C = b"a" * 16, b"b" * 16, b"c" * 16
 
@@ -32,11 +32,12 @@ async def writer(connection: SoleConnection) -> Writer:
 
 @pytest.fixture
 async def owner(database_url: str) -> AsyncIterator[asyncpg.Connection]:
-    """Also makes Postgres refuse three things that decode knows nothing of."""
+    """Also makes Postgres refuse four things that decode knows nothing of."""
     connection = await asyncpg.connect(database_url)
     await connection.execute("ALTER TABLE clicks ADD CONSTRAINT no_poison CHECK (browser <> 'Poison')")
     await connection.execute("ALTER TABLE clicks ADD CHECK (10 / score <> 77)")  # division by zero at score 0
     await connection.execute("CREATE INDEX ON postbacks (query)")  # no index row is that long
+    await connection.execute("ALTER TABLE strangers ADD CONSTRAINT no_stranger CHECK (path <> '/poison')")
     yield connection
     await connection.close()
 
@@ -49,6 +50,7 @@ POISON: dict[str, tuple[Event, str]] = {
     "a violated check": (click(browser="Poison"), "no_poison"),
     "an arithmetic error": (click(score=0), "division by zero"),
     "a value too long for an index": (postback(query=incompressible(6000)), "index row"),
+    "a stranger's": (stranger(path="/poison"), "no_stranger"),
 }
 
 
@@ -57,7 +59,7 @@ POISON: dict[str, tuple[Event, str]] = {
 async def test_poison_is_buried_alone(
     poison: Event, reason: str, place: int, writer: Writer, owner: asyncpg.Connection
 ) -> None:
-    neighbours: list[Event | bytes] = [click(), postback(), *(click() for _ in range(10))]
+    neighbours: list[Event | bytes] = [click(), postback(), stranger(), *(click() for _ in range(10))]
     neighbours.insert(place, poison)
     reads = [
         read_of([click(), click()], stream=A),
@@ -65,13 +67,13 @@ async def test_poison_is_buried_alone(
         read_of([click()], stream=C, begins=5),
     ]
     await owner.execute("INSERT INTO stream_positions (stream, next) VALUES ($1, 5)", C)
-    assert await deadletter.store(writer, batch_of(reads)) == Stored(14, 1, 1)
+    assert await deadletter.store(writer, batch_of(reads)) == Stored(14, 1, 1, 1)
     letter = await owner.fetchrow("SELECT stream, seq, kind, payload, reason FROM dead_letters")
     assert letter is not None
-    assert tuple(letter)[:4] == (B, place + 1, 2 if "click_id" in poison else 1, payload(poison))
+    assert tuple(letter)[:4] == (B, place + 1, kind_of(poison), payload(poison))
     assert reason in letter["reason"]
     assert await owner.fetchval("SELECT count(*) FROM click_deltas") == 14
-    assert await writer.positions([A, B, C]) == {A: 3, B: 14, C: 6}
+    assert await writer.positions([A, B, C]) == {A: 3, B: 15, C: 6}
 
 
 async def test_several_poisons_beside_broken_records_and_gaps(writer: Writer, owner: asyncpg.Connection) -> None:

@@ -15,7 +15,7 @@ from management.db.lease import SILENT_SECONDS
 from shared.events import Event
 from shared.ids import KeyRing
 from shared.journal import JournalWriter
-from tests.ingest_builders import append, click, payload, postback, write_stream
+from tests.ingest_builders import append, click, payload, postback, stranger, write_stream
 from tests.ingest_process import IngestProcess, Wire, until_count
 
 VISIBLE_SECONDS = 2.0
@@ -51,22 +51,24 @@ async def owner(database_url: str) -> AsyncIterator[asyncpg.Connection]:
 
 
 async def assert_exactly_once(
-    owner: asyncpg.Connection, clicks: int, postbacks: int, streams: dict[bytes, int]
+    owner: asyncpg.Connection, clicks: int, postbacks: int, streams: dict[bytes, int], strangers: int = 0
 ) -> None:
     """Rows and effects are as many as were journaled, and the positions say that nothing is left."""
     found = {
         table: await owner.fetchval(f"SELECT count(*) FROM {table}")
-        for table in ("clicks", "click_deltas", "postbacks", "postback_deltas", "dead_letters", "lost_records")
-    }
+        for table in (
+            "clicks", "click_deltas", "postbacks", "postback_deltas", "strangers", "dead_letters", "lost_records",
+        )
+    }  # fmt: skip
     assert found == {
         "clicks": clicks, "click_deltas": clicks, "postbacks": postbacks, "postback_deltas": postbacks,
-        "dead_letters": 0, "lost_records": 0,
+        "strangers": strangers, "dead_letters": 0, "lost_records": 0,
     }  # fmt: skip
     places = await owner.fetchval(
         "SELECT count(DISTINCT (stream, seq)) FROM (SELECT stream, seq FROM clicks UNION ALL"
-        " SELECT stream, seq FROM postbacks) AS facts"
+        " SELECT stream, seq FROM postbacks UNION ALL SELECT stream, seq FROM strangers) AS facts"
     )
-    assert places == clicks + postbacks
+    assert places == clicks + postbacks + strangers
     rows = await owner.fetch("SELECT stream, next FROM stream_positions")
     assert {row["stream"]: row["next"] for row in rows} == streams
 
@@ -93,19 +95,23 @@ async def test_kills_in_mid_batch_while_a_worker_writes(
     chance = random.Random(seed)
     stop = asyncio.Event()
     written: dict[bytes, int] = {}
-    clicks = postbacks = 0
+    clicks = postbacks = strangers = 0
 
     async def work() -> None:
-        """Lives of a worker, each a stream: bursts of clicks and postbacks until told to stop."""
-        nonlocal clicks, postbacks
+        """Lives of a worker, each a stream: bursts of clicks, postbacks and strangers until told to stop."""
+        nonlocal clicks, postbacks, strangers
         while not stop.is_set():
             failures: list[BaseException] = []
             writer = JournalWriter.open(data_dir / "journal", "os", segment_bytes=1 << 20, on_failure=failures.append)
             for _ in range(chance.randrange(5, 60)):
                 for _ in range(chance.randrange(1, 120)):
-                    if chance.random() < 0.05:
+                    kind = chance.random()
+                    if kind < 0.05:
                         await append(writer, postback())
                         postbacks += 1
+                    elif kind < 0.1:
+                        await append(writer, stranger())
+                        strangers += 1
                     else:
                         await append(writer, click())
                         clicks += 1
@@ -127,9 +133,10 @@ async def test_kills_in_mid_batch_while_a_worker_writes(
     last = start()
     await until_count(owner, "clicks", clicks)
     await until_count(owner, "postbacks", postbacks)
+    await until_count(owner, "strangers", strangers)
     last.signal(signal.SIGTERM)
     assert await last.ended() == 0
-    await assert_exactly_once(owner, clicks, postbacks, written)
+    await assert_exactly_once(owner, clicks, postbacks, written, strangers)
     assert clicks > 2000, f"too little was written to mean anything (seed {seed})"
 
 

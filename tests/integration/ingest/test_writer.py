@@ -17,7 +17,7 @@ from management.ingest.batch import batch_of
 from management.ingest.writer import INTERRUPTIONS, PositionMoved, Stored, Writer
 from shared.events import Event
 from shared.ids import click_id_bytes
-from tests.ingest_builders import DAY_MS, NOW_MS, click, gap_read, postback, read_of
+from tests.ingest_builders import DAY_MS, NOW_MS, click, gap_read, postback, read_of, stranger
 
 A, B = b"a" * 16, b"b" * 16
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -54,7 +54,9 @@ async def until_waiting(owner: asyncpg.Connection, backend: int) -> None:
 
 
 async def counts(owner: asyncpg.Connection) -> dict[str, int]:
-    tables = ("clicks", "click_deltas", "postbacks", "postback_deltas", "dead_letters", "lost_records")
+    tables = (
+        "clicks", "click_deltas", "postbacks", "postback_deltas", "strangers", "dead_letters", "lost_records",
+    )  # fmt: skip
     return {table: await owner.fetchval(f"SELECT count(*) FROM {table}") for table in tables}
 
 
@@ -103,6 +105,28 @@ async def test_every_field_of_a_postback_arrives(writer: Writer, owner: asyncpg.
     assert tuple(delta) == (3, 7, row["id"], row["conversion_id"], row["click_id"])
 
 
+async def test_every_field_of_a_strangers_request_arrives(writer: Writer, owner: asyncpg.Connection) -> None:
+    event = stranger(path="/c/ü", query="a=%20", referrer="https://news.example/", user_agent="", ip="")
+    await writer.store(batch_of([read_of([click(), event], stream=B)]))
+    row = await owner.fetchrow("SELECT * FROM strangers")
+    assert row is not None
+    stored = dict(row)
+    assert abs(stored.pop("stored_at") - datetime.now(UTC)) < timedelta(minutes=5)
+    assert stored == {
+        "number": 1, "id": bytes.fromhex(event["id"]), "ts": moment(NOW_MS), "reason": 70, "method": "GET",
+        "path": "/c/ü", "query": "a=%20", "ip": "", "user_agent": "", "referrer": "https://news.example/",
+        "stream": B, "seq": 2,
+    }  # fmt: skip
+
+
+async def test_a_strangers_request_has_no_effect_on_any_figure(writer: Writer, owner: asyncpg.Connection) -> None:
+    assert await writer.store(batch_of([read_of([stranger(), stranger(reason=11)])])) == Stored(0, 0, 0, 2)
+    found = await counts(owner)
+    assert found.pop("strangers") == 2
+    assert set(found.values()) == {0}
+    assert await writer.positions([b"s" * 16]) == {b"s" * 16: 3}
+
+
 async def test_nothing_of_a_postback_may_be_given(writer: Writer, owner: asyncpg.Connection) -> None:
     bare = postback(payout=None, default_payout=None, time=None, cost_model=None, cost_value=None)
     await writer.store(batch_of([read_of([bare])]))
@@ -128,14 +152,15 @@ async def test_only_postbacks_that_count_have_a_delta(writer: Writer, owner: asy
 async def test_the_same_events_in_another_stream_have_no_second_effect(
     writer: Writer, owner: asyncpg.Connection
 ) -> None:
-    events: list[Event | bytes] = [click(), click(), postback()]
-    assert await writer.store(batch_of([read_of(events, stream=A)])) == Stored(2, 1, 0)
+    events: list[Event | bytes] = [click(), click(), postback(), stranger()]
+    assert await writer.store(batch_of([read_of(events, stream=A)])) == Stored(2, 1, 0, 1)
     before = await counts(owner)
     assert await writer.store(batch_of([read_of(events, stream=B)])) == Stored(0, 0, 0)
     assert await counts(owner) == before
     # Twice in one batch, too.
-    twice = click()
-    assert await writer.store(batch_of([read_of([twice, twice], stream=b"c" * 16)])) == Stored(1, 0, 0)
+    twice, unknown = click(), stranger()
+    again = read_of([twice, unknown, twice, unknown], stream=b"c" * 16)
+    assert await writer.store(batch_of([again])) == Stored(1, 0, 0, 1)
     assert (await counts(owner))["click_deltas"] == 3
 
 
@@ -195,12 +220,12 @@ async def test_a_lost_lease_undoes_the_batch(
     # The epoch alone, without the end of the backend: what a holder meets that could not be ended.
     await owner.execute("UPDATE leases SET epoch = epoch + 1")
     with pytest.raises(LeaseLost):
-        await writer.store(batch_of([read_of([click(), postback(), b"broken"]), gap_read(4, 5)]))
+        await writer.store(batch_of([read_of([click(), postback(), stranger(), b"broken"]), gap_read(5, 6)]))
     assert set((await counts(owner)).values()) == {0}
     assert await owner.fetchval("SELECT count(*) FROM stream_positions") == 0
 
 
-@pytest.mark.parametrize("table", ["leases", "stream_positions", "postbacks"])
+@pytest.mark.parametrize("table", ["leases", "stream_positions", "postbacks", "strangers"])
 async def test_a_backend_ended_in_mid_transaction_leaves_nothing(
     table: str, writer: Writer, connection: SoleConnection, owner: asyncpg.Connection
 ) -> None:
@@ -209,7 +234,8 @@ async def test_a_backend_ended_in_mid_transaction_leaves_nothing(
     async with owner.transaction():
         # The batch gets as far as this table, and waits there until it is ended.
         await owner.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
-        storing = asyncio.create_task(writer.store(batch_of([read_of([click(), postback()], begins=2)])))
+        batch = batch_of([read_of([click(), postback(), stranger()], begins=2)])
+        storing = asyncio.create_task(writer.store(batch))
         await until_waiting(owner, connection.get_server_pid())
         await owner.execute("SELECT pg_terminate_backend($1)", connection.get_server_pid())
         with pytest.raises(INTERRUPTIONS):

@@ -4,7 +4,7 @@ categories: test_network.py."""
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.classify.address_lists import Interval, IntervalTable, parse_list
@@ -112,11 +112,13 @@ def check_against_linear_search(bits: int, drawn: list[tuple[int, int, int]], pr
         assert table.categories(probe) == naive
 
 
+@settings(deadline=None)
 @given(ranges(32), st.lists(st.integers(0, (1 << 32) - 1), max_size=10))
 def test_ipv4_table_equals_a_linear_search(drawn: list[tuple[int, int, int]], probes: list[int]) -> None:
     check_against_linear_search(32, drawn, probes)
 
 
+@settings(deadline=None)
 @given(ranges(128), st.lists(st.integers(0, (1 << 128) - 1), max_size=10))
 def test_ipv6_table_equals_a_linear_search(drawn: list[tuple[int, int, int]], probes: list[int]) -> None:
     check_against_linear_search(128, drawn, probes)

@@ -86,6 +86,15 @@ def test_what_is_forgotten_by_time_was_full(burst: int, steps: list[tuple[int, i
         assert buckets.take(key, now) == unforgetting.take(key, now)
 
 
+def test_a_bucket_is_remembered_until_it_is_full() -> None:
+    """However many other keys come meanwhile, as long as there is room for them."""
+    buckets = Buckets(1, 10, 1_000)
+    given_tokens(buckets, KEY, 0.0, 10)
+    for number in range(90):
+        buckets.take(number.to_bytes(4, "big"), number / 10)
+    assert given_tokens(buckets, KEY, 9.0, 50) == 9
+
+
 def test_full_buckets_are_forgotten() -> None:
     buckets = Buckets(10, 10, 1_000_000)
     for second in range(100):

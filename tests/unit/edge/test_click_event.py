@@ -37,7 +37,8 @@ from tests.unit.edge.builders import (
     verdict,
 )
 
-KEYS = VisitorKeys((b"v" * 16, b"w" * 16, b"a" * 16, b"b" * 16), False)
+FOUR = (b"v" * 16, b"w" * 16, b"a" * 16, b"b" * 16)
+KEYS: VisitorKeys = (FOUR, False)
 CAMPAIGN = campaign(click_cost=NANO // 2, cost_param="cost")
 DECISION = decide(CAMPAIGN, account(), bot=False)
 
@@ -66,7 +67,7 @@ def plain(
 ) -> Event:  # fmt: skip
     """The event as shared.events lists it, member by member."""
     judged, agent, network = judgement
-    visitor, visitor_prev, address_key, address_prev = (key.decode() for key in keys.four)
+    visitor, visitor_prev, address_key, address_prev = (key.decode() for key in keys[0])
     return {
         "v": events.VERSION,
         "id": click_id,
@@ -77,7 +78,7 @@ def plain(
         "outcome": decision.outcome,
         "class": judged.traffic_class,
         "fraud": judged.fraud_type,
-        "flags": judged.flags | parameters.flags | (Flag.SALT_DERIVED if keys.derived else 0),
+        "flags": judged.flags | parameters.flags | (Flag.SALT_DERIVED if keys[1] else 0),
         "score": judged.score,
         "rules": RULES_VERSION,
         "cost": campaign.row.click_cost if parameters.cost is None else parameters.cost,
@@ -160,7 +161,7 @@ def test_the_bytes_say_what_the_plain_construction_says(
     given_campaign = campaign(id=campaign_id, account_id=campaign_id // 2, click_cost=campaign_id, cost_param="cost")
     given = (
         "clk_" + "aZ9_-" * 7, NOON_MS, mode, given_campaign, request, link_parameters(query, given_campaign.source),
-        judgement, replace(DECISION, how=how), replace(KEYS, derived=derived), location, ip_storage,
+        judgement, replace(DECISION, how=how), (FOUR, derived), location, ip_storage,
     )  # fmt: skip
     assert events.decode(click_payload(*given)) == plain(*given)
 
@@ -203,7 +204,7 @@ def test_the_links_cost_beats_the_campaigns() -> None:
 
 
 def test_flags_of_verdict_parameters_and_salt_come_together() -> None:
-    found = event(b"cost=x", keys=replace(KEYS, derived=True), flags=int(Flag.RELAY))
+    found = event(b"cost=x", keys=(FOUR, True), flags=int(Flag.RELAY))
     assert found["flags"] == Flag.RELAY | Flag.COST_IGNORED | Flag.SALT_DERIVED
 
 

@@ -6,20 +6,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from management.ingest.batch import Gap, Move, SourceBroken, StreamRead, batch_of, dead_letter, halve, slices
-from tests.ingest_builders import DAY_MS, NOW_MS, click, gap_read, postback, read_of
+from tests.ingest_builders import DAY_MS, NOW_MS, click, gap_read, postback, read_of, stranger
 
 A, B = b"a" * 16, b"b" * 16
 
 
 def test_a_batch_knows_its_rows_days_and_moves() -> None:
     batch = batch_of([
-        read_of([click(), postback(), b"broken"], stream=A),
+        read_of([click(), postback(), b"broken", stranger(), stranger()], stream=A),
         read_of([click(at_ms=NOW_MS + DAY_MS)], stream=B, begins=5),
     ])  # fmt: skip
-    assert (len(batch.clicks), len(batch.postbacks)) == (2, 1)
+    assert (len(batch.clicks), len(batch.postbacks), len(batch.strangers)) == (2, 1, 2)
     assert [(letter.stream, letter.seq, letter.payload) for letter in batch.dead] == [(A, 3, b"broken")]
     assert batch.days == {NOW_MS // DAY_MS, NOW_MS // DAY_MS + 1}
-    assert list(batch.moves.values()) == [Move(A, 1, 4, False), Move(B, 5, 6, True)]
+    assert list(batch.moves.values()) == [Move(A, 1, 6, False), Move(B, 5, 6, True)]
 
 
 def test_records_below_the_position_are_skipped() -> None:

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from management.ingest import wire
-from management.ingest.decode import ClickRow, DecodeError, PostbackRow, decode
-from shared.events import CLICK, POSTBACK, Event
+from management.ingest.decode import ClickRow, DecodeError, PostbackRow, StrangerRow, decode
+from shared.events import CLICK, POSTBACK, STRANGER, Event
 from shared.ids import click_id_bytes
-from tests.ingest_builders import NOW_MS, click, click_id, kind_of, payload, postback
+from tests.ingest_builders import NOW_MS, click, click_id, kind_of, payload, postback, stranger
 
 STREAM = b"s" * 16
 
@@ -34,6 +34,13 @@ def test_a_postback_becomes_a_row() -> None:
     event = postback()
     row = decode(STREAM, 9, POSTBACK, payload(event))
     assert isinstance(row, PostbackRow)
+    assert row.id.hex() == event["id"]
+
+
+def test_a_strangers_request_becomes_a_row() -> None:
+    event = stranger()
+    row = decode(STREAM, 9, STRANGER, payload(event))
+    assert isinstance(row, StrangerRow)
     assert row.id.hex() == event["id"]
 
 
@@ -108,6 +115,29 @@ def test_a_wrong_postback_is_refused_with_its_reason(changes: dict[str, Any], re
     assert reason in refusal(event)
 
 
+WRONG_STRANGERS = {
+    "a short id": ({"id": "ab"}, "`id` of the stranger is not 32 hexadecimal digits"),
+    "a reason of nobody": ({"reason": 71}, "`reason` of the stranger is no number known here"),
+    "a reason of a proven call": ({"reason": 30}, "`reason` of the stranger is no number known here"),
+    "true for a reason": ({"reason": True}, "`reason` of the stranger is no number known here"),
+    "a time after 9998": ({"ts": 10**15}, "`ts` of the stranger is not within"),
+    "null for text": ({"user_agent": None}, "`user_agent` of the stranger is not text"),
+    "NUL in text": ({"path": "/c/\0"}, "`path` of the stranger holds a NUL"),
+}
+
+
+@pytest.mark.parametrize(("changes", "reason"), WRONG_STRANGERS.values(), ids=WRONG_STRANGERS)
+def test_a_wrong_strangers_request_is_refused_with_its_reason(changes: dict[str, Any], reason: str) -> None:
+    assert reason in refusal(stranger(**changes))
+
+
+@pytest.mark.parametrize("field", wire.STRANGER_FIELDS)
+def test_a_missing_field_of_a_strangers_request_is_named(field: str) -> None:
+    event = stranger()
+    del event[field]
+    assert refusal(event, STRANGER) == f"the stranger has no `{field}`"
+
+
 @pytest.mark.parametrize("field", wire.CLICK_FIELDS)
 def test_a_missing_field_of_a_click_is_named(field: str) -> None:
     event = click()
@@ -147,7 +177,7 @@ def test_details_nested_too_deep_are_refused() -> None:
         decode(STREAM, 1, CLICK, deep)
 
 
-@pytest.mark.parametrize("kind", [0, 3, 255])
+@pytest.mark.parametrize("kind", [0, 4, 255])
 def test_an_unknown_kind_is_refused(kind: int) -> None:
     assert refusal(click(), kind) == f"kind {kind} is not known"
 
@@ -213,6 +243,14 @@ def test_the_fast_path_takes_exactly_the_clicks_that_the_table_takes(field: str,
 def test_a_postback_with_any_value_anywhere_is_a_row_or_a_decode_error(field: str, value: Any) -> None:
     problem = problem_of(postback() | {field: value}, POSTBACK)
     assert problem is None or len(problem) > 10
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(sorted(wire.STRANGER_FIELDS)), JSON | TELLING)
+def test_a_strangers_request_with_any_value_anywhere_is_a_row_or_a_decode_error(field: str, value: Any) -> None:
+    event = stranger() | {field: value}
+    problem = problem_of(event, STRANGER)
+    assert (problem is None) == (wire.wrong_field("stranger", wire.STRANGER_FIELDS, event) is None)
 
 
 @settings(max_examples=300, deadline=None)

@@ -25,6 +25,10 @@ def stream(tmp_path: Path) -> StreamOnDisk:
     return made
 
 
+def first_seqs(stream: StreamOnDisk) -> list[int]:
+    return [name.first_seq for name in list_segments(stream.path)]
+
+
 def later() -> float:
     return time.time() + KEEP + 60
 
@@ -36,7 +40,7 @@ def later() -> float:
 def test_only_segments_wholly_below_the_position_go(stream: StreamOnDisk, next_seq: int, left: list[int]) -> None:
     sizes = [stream.segment(first).stat().st_blocks * 512 for first in (1, 11, 21) if first not in left]
     assert delete_consumed(stream.path, next_seq, KEEP, later()) == sum(sizes)
-    assert list_segments(stream.path) == left
+    assert first_seqs(stream) == left
     with StreamReader(stream.path, next_seq) as reader:
         assert read_on(reader) == (records_between(next_seq, 30), [], True)
 
@@ -52,7 +56,7 @@ def test_nothing_goes_before_its_time(stream: StreamOnDisk) -> None:
     long_ago = time.time() - 2 * KEEP
     os.utime(stream.segment(1), (long_ago, long_ago))
     assert delete_consumed(stream.path, 31, KEEP, time.time()) > 0
-    assert list_segments(stream.path) == [11, 21]
+    assert first_seqs(stream) == [11, 21]
 
 
 def test_an_old_segment_behind_a_young_one_waits_for_it(stream: StreamOnDisk) -> None:
@@ -88,7 +92,7 @@ def test_records_found_only_behind_damage_keep_the_last_segment(stream: StreamOn
     content[40:60] = bytes(20)
     stream.segment(21).write_bytes(content)
     assert delete_consumed(stream.path, 30, KEEP, later()) > 0
-    assert list_segments(stream.path) == [21]
+    assert first_seqs(stream) == [21]
 
 
 def test_a_gap_that_nobody_declared_yet_keeps_the_last_segment(tmp_path: Path) -> None:

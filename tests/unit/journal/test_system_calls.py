@@ -4,35 +4,21 @@ Leaves what happens when these calls fail to test_disk_failure.py.
 """
 
 import re
-import shutil
-import sys
 from pathlib import Path
-from subprocess import run
 
 import pytest
 
-REPOSITORY = Path(__file__).parents[3]
-CALLS = "open,openat,mkdir,mkdirat,rename,renameat,renameat2,flock,fsync,fdatasync,write,fallocate,ftruncate"
+from tests.unit.journal.traced import run_writer
+
+CALLS = "open,openat,mkdir,mkdirat,rename,renameat,renameat2,flock,fsync,fdatasync,write,writev,fallocate,ftruncate"
 
 
 def trace(tmp_path: Path, durability: str, segment_bytes: int, waiters: int, records: int) -> list[str]:
-    """The system calls of a writer in order of their end: name, arguments with paths of descriptors, result."""
-    assert shutil.which("strace"), "strace is needed: apt-get install strace"
-    out = tmp_path / "trace"
-    command = ["strace", "-f", "-y", "-qq", "-s", "40", "-o", str(out), "-e", f"trace={CALLS}"]
-    command += [sys.executable, "-m", "tests.unit.journal.writing_process", str(tmp_path / "journal"), durability]
-    command += [str(segment_bytes), str(waiters), str(records)]
-    run(command, cwd=REPOSITORY, check=True, capture_output=True, timeout=60)
-    lines, begun = [], dict[str, str]()
-    for line in out.read_text().splitlines():
-        thread, call = line.split(maxsplit=1)
-        if call.endswith("<unfinished ...>"):
-            begun[thread] = call.removesuffix("<unfinished ...>")
-            continue
-        if resumed := re.match(r"<\.\.\. \w+ resumed>", call):
-            call = begun.pop(thread) + call[resumed.end() :]
-        lines.append(call)
-    return lines
+    """The system calls of a writer in order of their end."""
+    root = tmp_path / "journal"
+    done = run_writer(root, durability, segment_bytes, waiters=waiters, records=records, traced=CALLS)
+    assert done.status == 0, done.errors
+    return done.calls
 
 
 def steps(lines: list[str], patterns: dict[str, str]) -> list[str]:
@@ -43,7 +29,7 @@ def steps(lines: list[str], patterns: dict[str, str]) -> list[str]:
     return found
 
 
-WRITE = {"write": r"^write\(\d+<.*\.seg>", "sync": r"^fdatasync\(\d+<.*\.seg>\) += 0", "answer": r"^write\(1<"}
+WRITE = {"write": r"^write\(\d+<.*\.seg>", "sync": r"^fdatasync\(\d+<.*\.seg>\) += 0", "answer": r"^writev\(1<"}
 
 
 def test_with_fsync_every_answer_follows_the_sync_of_its_record(tmp_path: Path) -> None:
@@ -74,14 +60,14 @@ def test_a_stream_is_locked_and_synced_before_it_is_seen_and_seen_before_it_coun
         {
             "hidden": rf"^mkdir\w*\(.*{hidden}\"",
             "locked": rf"^flock\(\d+<.*{hidden}/lock>, LOCK_EX",
-            "reserved": rf"^fallocate\(\d+<.*{hidden}/\.0+1\.seg>, 0, 0, 4194304\) += 0",
+            "reserved": rf"^fallocate\(\d+<.*{hidden}/\.0+1\.seg>, 0, 0, 4718592\) += 0",
             "segment synced": rf"^fsync\(\d+<.*{hidden}/\.0+1\.seg>\) += 0",
             "segment named": rf"^rename\(.*{hidden}/\.0+1\.seg\"",
             "stream synced": rf"^fsync\(\d+<.*{hidden}>\) += 0",
             "seen": rf"^rename\(.*{hidden}\", ",
             "root synced": r"^fsync\(\d+<.*/journal>\) += 0",
             "record": rf"^write\(\d+<.*{seen}/0+1\.seg>",
-            "answer": r"^write\(1<",
+            "answer": r"^writev\(1<",
         },
     ) == [
         *("hidden", "locked", "reserved", "segment synced", "segment named", "stream synced"),
@@ -96,7 +82,7 @@ def test_with_fsync_a_new_segment_is_on_disk_by_name_before_its_records_count(tm
         {
             "named": r"^rename\(.*\.seg\"",
             "synced": r"^fsync\(\d+<.*/journal/[0-9a-f]{32}>\) += 0",
-            "answer": r"^write\(1<",
+            "answer": r"^writev\(1<",
         },
     )
     rotations = [at for at, step in enumerate(taken) if step == "named"][1:]

@@ -25,7 +25,7 @@ from shared.journal import (
     stream_id,
     streams,
 )
-from shared.journal.segment import RESERVE_BYTES, OpenSegment
+from shared.journal.segment import LAST_RESERVE_BYTES, RESERVE_BYTES, OpenSegment
 from shared.journal.stream import list_segments
 from tests.unit.journal.stream_builder import no_failure, payload_of, read_on
 
@@ -211,11 +211,11 @@ async def test_a_record_larger_than_a_segment_still_finds_its_place(tmp_path: Pa
 async def test_space_is_reserved_in_steps_and_given_back_at_the_end(tmp_path: Path, durability: Durability) -> None:
     journal = JournalWriter.open(tmp_path, durability, on_failure=no_failure)
     (segment,) = journal.path.glob("*.seg")
-    assert segment.stat().st_size == RESERVE_BYTES
-    assert segment.stat().st_blocks * 512 >= RESERVE_BYTES
+    assert segment.stat().st_size == RESERVE_BYTES + LAST_RESERVE_BYTES
+    assert segment.stat().st_blocks * 512 >= RESERVE_BYTES + LAST_RESERVE_BYTES
     for _ in range(RESERVE_BYTES // MAX_PAYLOAD + 1):
         await journal.append(0, bytes(MAX_PAYLOAD))
-    assert segment.stat().st_size == 2 * RESERVE_BYTES
+    assert segment.stat().st_size == 2 * RESERVE_BYTES + LAST_RESERVE_BYTES
     await journal.close()
     assert RESERVE_BYTES < segment.stat().st_size < RESERVE_BYTES + 2 * MAX_PAYLOAD
 

@@ -2,21 +2,31 @@
 
     python -m tests.unit.journal.writing_process ROOT fsync|os SEGMENT_BYTES WAITERS RECORDS [FILE_LIMIT]
 
-On standard output, unbuffered: the seq of every acknowledged record as 8 bytes, only after its acknowledgement.
-With RECORDS = 0 it never ends by itself. FILE_LIMIT is set as RLIMIT_FSIZE once the journal is open; the exit
-status is then 3 if every waiter and a later append got JournalFailed and `on_failure` was called exactly once.
+On standard output, unbuffered: the seq of every acknowledged record as 8 bytes, only after its acknowledgement; a
+record that is refused because the journal is full is declared lost, and its number among the lost is given, with the
+highest bit set, once that is acknowledged. With RECORDS = 0 it never ends by itself. FILE_LIMIT is set as
+RLIMIT_FSIZE once the journal is open; the exit status is then 3 if every waiter and a later append got JournalFailed
+and `on_failure` was called exactly once.
 """
 
 import asyncio
 import os
 import resource
 import sys
+from functools import partial
 from pathlib import Path
 
-from shared.journal import JournalFailed, JournalWriter
+from shared.journal import JournalFailed, JournalFull, JournalWriter
+from shared.journal.group import settle
 from tests.unit.journal.stream_builder import payload_of
 
 FAILED_AS_PROMISED = 3
+LOST = 1 << 63
+
+
+def tell(number: int) -> None:
+    # Not with write(2), so that this is not counted with the journal's writes.
+    os.writev(1, [number.to_bytes(8, "little")])
 
 
 async def write(root: Path, durability: str, segment_bytes: int, waiters: int, wanted: int, limit: int) -> int:
@@ -28,14 +38,26 @@ async def write(root: Path, durability: str, segment_bytes: int, waiters: int, w
     if limit:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
+    lost = 0
+
     async def keep_appending() -> str:
+        nonlocal lost
         while not wanted or journal.next_seq <= wanted:
             seq = journal.next_seq
             try:
                 await journal.append(seq % 7, payload_of(seq))
             except JournalFailed:
                 return "failed"
-            os.write(1, seq.to_bytes(8, "little"))
+            except JournalFull:
+                lost += 1
+                number = lost
+                declared = asyncio.get_running_loop().create_future()
+                journal.declare_lost(partial(settle, declared))
+                await declared
+                tell(LOST | number)
+                await asyncio.sleep(0.02)
+                continue
+            tell(seq)
         return "done"
 
     ends = await asyncio.gather(*(keep_appending() for _ in range(waiters)))

@@ -200,9 +200,9 @@ class Attack:
 
     async def _ask_only(self, client: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        await loop.sock_sendall(client, request(LINK + b"?sub1=" + b"%3C" * 300) * 20)
+        await loop.sock_sendall(client, request(LINK + b"?sub1=" + b"%3C" * 1_000) * 3)
         while True:
-            await asyncio.sleep(1)
+            await asyncio.sleep(3)
             await loop.sock_sendall(client, request())
 
 
@@ -223,7 +223,7 @@ class GoodClients:
         while time.monotonic() < until:
             self.tried += 1
             try:
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(10):
                     if connection is None:
                         connection = await asyncio.open_connection("127.0.0.1", self.port)
                     reader, writer = connection

@@ -72,7 +72,7 @@ class Mix:
         asked, answered = {
             "click": (click(number), ("GET", 302, str(number))),
             "head": (click(number, method=b"HEAD"), ("HEAD", 302, str(number))),
-            "body": (click(number, b"Content-Length: 9") + b"a\r\n\r\nb\r\n", ("GET", 302, str(number))),
+            "body": (click(number, b"Content-Length: 9") + b"a\r\n\r\nbc\r\n", ("GET", 302, str(number))),
             "get": (request(POSTBACK + b"?" + form), ("GET", 200, said)),
             "post": (
                 post(length(form), body=form),
@@ -195,14 +195,14 @@ def test_who_sends_no_more_still_gets_every_answer(edge: Edge, count: int) -> No
     ids=["nothing", "half a line", "half a body of a click", "half a body of a postback"],
 )
 def test_who_ends_in_the_middle_is_let_go_and_not_counted(edge: Edge, sent: bytes) -> None:
-    """Long before any deadline: what is missing can come no more."""
+    """At the latest by the deadline of what is missing."""
     with recording(edge) as recorded, Connection(edge.port) as connection:
         connection.send(click(1) + sent)
         assert number_of(connection.read()) == 1
         connection.half_close()
         started = time.monotonic()
-        assert connection.end() is End.CLOSED
-        assert time.monotonic() - started < 4
+        assert connection.end() is not End.OPEN
+        assert time.monotonic() - started < 12
     assert numbers(recorded.clicks) == [1]
 
 

@@ -4,7 +4,7 @@ X1): every macro in every place of a destination, judged as browsers read URLs.
 Values in one slot, byte for byte: test_clicks.py. Random values: the fuzz tests. What is kept: test_link_input.py.
 """
 
-from urllib.parse import quote_from_bytes
+from urllib.parse import parse_qsl, quote_from_bytes
 
 import ada_url
 import pytest
@@ -47,7 +47,7 @@ VALUES = [
     pytest.param(b"%zz%%%1", id="bad escapes"),
     pytest.param(b"{clickid}{sub1}{{}}${jndi:ldap://x}", id="macros"),
     pytest.param(b"\"'<>`|^ ", id="unsafe in markup"),
-    pytest.param(b"\xf0\x9f\x98\x80" * 100, id="many bytes for a character"),
+    pytest.param(b"\xf0\x9f\x98\x80" * 30, id="many bytes for a character"),
 ]
 """As the visitor means them: before they are escaped for the link."""
 
@@ -72,6 +72,11 @@ def assert_leads_to_the_shop(answer: RawAnswer, segments: int) -> ada_url.URL:
     return url
 
 
+def parameters(url: ada_url.URL) -> list[tuple[str, str]]:
+    """Names and values of the query; bytes that are no UTF-8 are kept apart from one another."""
+    return parse_qsl(url.search.removeprefix("?"), keep_blank_values=True, errors="surrogateescape")
+
+
 @pytest.mark.parametrize("value", VALUES)
 def test_no_value_leaves_its_slot(edge: Edge, value: bytes) -> None:
     target = link(
@@ -85,12 +90,11 @@ def test_no_value_leaves_its_slot(edge: Edge, value: bytes) -> None:
     with recording(edge) as recorded:
         answer = ask_once(edge, request(target))
     url = assert_leads_to_the_shop(answer, segments=3)
-    parameters = ada_url.URLSearchParams(url.search)
-    assert parameters.get_all("fixed") == ["1"]
-    assert parameters.get_all("click") == [recorded.clicks[0]["id"]]
-    names = list(parameters.keys())
-    assert names == ["click", "s", "r", "u", "p", "b", "l", "n", "e", "g", "fixed"]
-    assert len({parameters.get(name) for name in ("s", "u", "p", "e", "g")}) == 1
+    pairs = parameters(url)
+    assert [name for name, _ in pairs] == ["click", "s", "r", "u", "p", "b", "l", "n", "e", "g", "fixed"]
+    read = dict(pairs)
+    assert (read["click"], read["fixed"]) == (recorded.clicks[0]["id"], "1")
+    assert len({read[name] for name in ("s", "u", "p", "e", "g")}) == 1
     assert recorded.clicks[0]["details"]["location"] == answer.location
 
 
@@ -103,9 +107,8 @@ def test_a_value_behind_the_host_stays_behind_it(edge: Edge, value: bytes) -> No
 def test_a_value_may_be_a_parameter_name_and_no_more(edge: Edge, value: bytes) -> None:
     answer = ask_once(edge, request(link(campaigns.QUERY_AT_ONCE, ("sub1", value), ("sub2", value))))
     url = assert_leads_to_the_shop(answer, segments=1)
-    parameters = ada_url.URLSearchParams(url.search)
-    assert len(list(parameters.keys())) == 2
-    assert parameters.get_all("fixed")[-1:] == ["1"]
+    assert len(parameters(url)) == 2
+    assert parameters(url)[-1] == ("fixed", "1")
 
 
 @pytest.mark.parametrize(
@@ -137,7 +140,7 @@ def test_a_value_may_be_a_parameter_name_and_no_more(edge: Edge, value: bytes) -
 def test_no_header_chooses_the_target(edge: Edge, header: bytes) -> None:
     answer = ask_once(edge, request(link(campaigns.EVERY_SLOT, ("sub1", b"a"), ("sub2", b"b")), header))
     url = assert_leads_to_the_shop(answer, segments=3)
-    assert ada_url.URLSearchParams(url.search).get_all("fixed") == ["1"]
+    assert [value for name, value in parameters(url) if name == "fixed"] == ["1"]
 
 
 @pytest.mark.parametrize(
