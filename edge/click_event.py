@@ -122,11 +122,3 @@ def click_payload(
         cut(location),
         ip_storage,
     )
-
-
-# --- until edge/click.py calls click_payload ---
-click_event = click_payload
-
-
-def bounded(payload: bytes) -> bytes:
-    return payload

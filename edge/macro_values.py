@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 from decimal import Decimal
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from edge.classify import AgentVerdict, NetworkVerdict
 from edge.click_request import ClickRequest
@@ -110,24 +110,3 @@ _READERS: Final[dict[str, _Reader]] = {
     **{name: _sub(name) for name in SUBS},
 }
 assert _READERS.keys() == CLICK_MACROS
-
-
-# --- until edge/click.py calls Destination.location ---
-class MacroSource(NamedTuple):
-    """Everything that macros speak of."""
-
-    click_id: str
-    campaign: "Campaign"
-    parameters: LinkParameters
-    agent: AgentVerdict
-    network: NetworkVerdict
-    language: str
-    referrer_domain: str
-    cost: int
-    now_ms: int
-
-
-def macro_values(names: tuple[str, ...], source: MacroSource) -> dict[str, str]:
-    """Name → value for `names`, all of them known macros (shared.macros)."""
-    click: Any = (*source[:5], source, source.now_ms)
-    return {name: (_READERS.get(name) or _given(name))(click) for name in names}

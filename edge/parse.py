@@ -6,7 +6,7 @@ and control characters stay as their escapes (api.md section 6), so that nothing
 
 import codecs
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote_to_bytes
@@ -46,10 +46,9 @@ codecs.register_error("milepost-escape", _escape_undecodable)
 
 @dataclass(slots=True)
 class TrafficSource:
-    """How a campaign's traffic source names its parameters. `subs` are pairs of their name and ours (`zone`,
-    `sub1`)."""
+    """How a campaign's traffic source names its parameters. `subs` maps their name to ours (`zone` → `sub1`)."""
 
-    subs: tuple[tuple[str, str], ...]
+    subs: Mapping[str, str]
     cost_param: str | None
     click_id_param: str | None
     max_cost: int
@@ -59,7 +58,7 @@ class TrafficSource:
     def of(cls, campaign: CampaignRow) -> "TrafficSource":
         ours = {theirs: sub for sub, theirs in campaign.sub_params.items() if sub in SUBS and theirs}
         limit = money.parse_link_cost(campaign.max_click_cost)
-        return cls(tuple(ours.items()), campaign.cost_param or None, campaign.click_id_param or None, limit or 0)
+        return cls(ours, campaign.cost_param or None, campaign.click_id_param or None, limit or 0)
 
 
 @dataclass(slots=True)
@@ -104,7 +103,7 @@ def link_parameters(query: bytes, source: TrafficSource) -> LinkParameters:
             subs[name] = value
         elif meaning == _PLATFORM_ID:
             platform_ids[name] = value
-    for theirs, ours in source.subs:
+    for theirs, ours in source.subs.items():
         value = given.get(theirs, "")
         if value and not subs.get(ours):
             subs[ours] = value

@@ -2,31 +2,35 @@
 
 import time
 import uuid
+from typing import NamedTuple
 
-import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 
 from edge import errors, respond
+from edge.budget import SourceRate
 from edge.click_request import RequestReader, announces_prefetch
 from edge.client_ip import IpStorage, stored_ip
 from edge.counters import Counters
 from edge.postback_body import BodyRefused, read_call
 from edge.postbacks import REFUSING, Nonces, Sender, expired, judge, masked_query
 from edge.routing_table import RoutingTable
+from edge.strangers import Strangers
 from edge.table import Campaign, Table
 from shared import events, postback
 from shared.ids import ClickId, ClickIds, FutureKey, InvalidClickId, conversion_id
-from shared.journal import JournalFailed, JournalWriter
+from shared.journal import JournalFull, JournalWriter, NotJournaled
 from shared.postback import PostbackCall, RefusedPostback
-from shared.traffic import ClickMode, TrafficClass
 
-log = structlog.get_logger("edge.postback_handler")
 
-_CLICK = int(ClickMode.CLICK)
-_HEAD = int(ClickMode.HEAD)
-_PREFETCH = int(ClickMode.PREFETCH)
-_BOT = int(TrafficClass.BOT)
+class _Arrival(NamedTuple):
+    """One call as it came; `now` in monotonic seconds."""
+
+    method: str
+    headers: dict[bytes, bytes]
+    sender: Sender
+    now_ms: int
+    now: float
 
 
 class PostbackHandler:
@@ -40,13 +44,17 @@ class PostbackHandler:
         reader: RequestReader,
         counters: Counters,
         ip_storage: IpStorage,
+        rate: SourceRate,
+        strangers: Strangers,
     ) -> None:
         self._routing = routing
         self._journal = journal
         self._click_ids = click_ids
         self._reader = reader
         self._counters = counters
-        self._ip_storage = ip_storage
+        self._ip_storage: IpStorage = ip_storage
+        self._rate = rate
+        self._strangers = strangers
         self._nonces = Nonces()
 
     async def handle(self, request: Request, headers: dict[bytes, bytes]) -> Response:
@@ -55,6 +63,11 @@ class PostbackHandler:
         if request.method not in ("GET", "POST"):
             self._counters.add("refused_methods")
             return respond.failure(errors.METHOD_NOT_ALLOWED, allow=_POSTBACK_METHODS)
+        now = time.monotonic()
+        peer = request.scope["client"][0] if request.scope.get("client") else ""
+        address = self._reader.address(peer, headers, request.scope["headers"])
+        if not self._rate.take(address, now):
+            return self._uncounted("OVER_RATE", errors.OVER_RATE)
         if announces_prefetch(headers):
             return self._uncounted("PREFETCH", errors.PREFETCHED)
         table = self._routing.current
@@ -67,51 +80,46 @@ class PostbackHandler:
             return self._uncounted("UNREADABLE", refusal.error)
 
         now_ms = time.time_ns() // 1_000_000
-        peer = request.scope.get("client")
-        address = self._reader.address(peer[0] if peer else "", headers, request.scope["headers"])
-        sender = Sender(address, fields, given)
+        arrival = _Arrival(request.method, headers, Sender(address, fields, given), now_ms, now)
         try:
             click = self._click_ids.prove(fields.get("click_id", "").strip())
         except FutureKey:
             return self._uncounted("FUTURE_KEY", errors.FUTURE_KEY)
         except InvalidClickId:
-            return self._unproven(fields, now_ms)
+            return self._unproven(arrival, _what_is_wrong(fields, now_ms))
         campaign = table.by_id.get(click.campaign_id)
         if campaign is None:
-            return self._refused_uncounted(postback.INVALID_CLICK_ID)
+            return self._unproven(arrival, postback.INVALID_CLICK_ID)
         try:
             call = postback.read(fields, now_ms)
         except RefusedPostback as refusal:
             unread = PostbackCall(click.text, "", "", "", None, None, None)
-            return await self._store(request, table, campaign, click, unread, sender, refusal.reason, now_ms)
+            return await self._store(arrival, table, campaign, click, unread, refusal.reason)
         if expired(campaign, click.time_ms, now_ms):
             reason = postback.CLICK_EXPIRED
         else:
-            reason = judge(campaign, table.accounts.get(campaign.account_id), call, sender, self._nonces, now_ms)
-        return await self._store(request, table, campaign, click, call, sender, reason, now_ms)
+            account = table.accounts.get(campaign.account_id)
+            reason = judge(campaign, account, call, arrival.sender, self._nonces, now_ms)
+        return await self._store(arrival, table, campaign, click, call, reason)
 
     async def _store(
-        self,
-        request: Request,
-        table: Table,
-        campaign: Campaign,
-        click: ClickId,
-        call: PostbackCall,
-        sender: Sender,
-        reason: int,
-        now_ms: int,
+        self, arrival: _Arrival, table: Table, campaign: Campaign, click: ClickId, call: PostbackCall, reason: int
     ) -> Response:
-        """Journal the call with its reason, then answer: 200 means stored."""
-        row = campaign.row
+        """Journal the call with its reason, then answer: 200 means stored. A refusal says no such thing, so the one
+        that is beyond the budget, or finds the journal full, is answered all the same."""
+        name = postback.REASONS[reason][0]
         refused = reason in REFUSING or reason in _UNREADABLE or reason == postback.CLICK_EXPIRED
         error = errors.of_reason(reason) if refused else None
+        if error is not None and not self._strangers.may_keep(name, arrival.sender.address, arrival.now):
+            return respond.failure(error, details={"reason": [name]})
+        row = campaign.row
         postback_id = uuid.uuid4().hex
         repeat = postback_id if row.duplicate_mode == "new" and not call.transaction_id else ""
         conversion = conversion_id(campaign.account_id, click.raw, call.event, call.transaction_id, repeat=repeat)
         event: events.Event = {
             "v": events.VERSION,
             "id": postback_id,
-            "ts": now_ms,
+            "ts": arrival.now_ms,
             "account": campaign.account_id,
             "campaign": campaign.id,
             "click_id": click.text,
@@ -130,34 +138,39 @@ class PostbackHandler:
             "duplicate_mode": row.duplicate_mode,
             "cost_model": row.cost_model,
             "cost_value": row.cost_value,
-            "source_ip": stored_ip(sender.address, self._ip_storage),
-            "method": request.method,
-            "query": masked_query(sender.pairs),
+            "source_ip": stored_ip(arrival.sender.address, self._ip_storage),
+            "method": arrival.method,
+            "query": masked_query(arrival.sender.pairs),
             "origin": "postback",
         }
         try:
-            await self._journal.append(events.POSTBACK, events.encode(event))
-        except JournalFailed:
-            self._counters.add("journal_refused")
-            return respond.failure(errors.NOT_DURABLE)
-        self._counters.postback(reason)
+            # The last reserve is for calls that were promised to be stored, not for refusals.
+            await self._journal.append(events.POSTBACK, events.encode(event), reserved=not refused)
+        except NotJournaled as failure:
+            if error is None or not isinstance(failure, JournalFull):
+                self._counters.add("refused_for_space" if isinstance(failure, JournalFull) else "journal_refused")
+                return respond.failure(errors.NOT_DURABLE)
+            self._counters.add_reason("strangers_unrecorded", name)
+        else:
+            self._counters.postback(reason)
         if error is not None:
-            return respond.failure(error, details={"reason": [postback.REASONS[reason][0]]})
-        text = postback.plain_answer(dict(sender.fields))
+            return respond.failure(error, details={"reason": [name]})
+        text = postback.plain_answer(dict(arrival.sender.fields))
         if text is not None:
             return respond.plain(text)
         return respond.success({"conversion_id": conversion, "click_id": click.text, "status": call.status})
 
-    def _unproven(self, fields: dict[str, str], now_ms: int) -> Response:
-        """A call whose click id proves nothing: the sentence that helps its sender most."""
-        try:
-            postback.read(fields, now_ms)
-        except RefusedPostback as refusal:
-            if refusal.reason in (postback.MISSING_CLICK_ID, postback.UNEXPANDED_MACRO):
-                return self._refused_uncounted(refusal.reason)
-        return self._refused_uncounted(postback.INVALID_CLICK_ID)
-
-    def _refused_uncounted(self, reason: int) -> Response:
+    def _unproven(self, arrival: _Arrival, reason: int) -> Response:
+        self._strangers.unproven_postback(
+            arrival.now_ms,
+            arrival.now,
+            arrival.method,
+            reason,
+            arrival.sender.pairs,
+            arrival.sender.address,
+            arrival.headers.get(b"user-agent", b""),
+            arrival.headers.get(b"referer", b""),
+        )
         name = postback.REASONS[reason][0]
         return self._uncounted(name, errors.of_reason(reason), {"reason": [name]})
 
@@ -175,6 +188,16 @@ _UNREADABLE = frozenset(
         postback.INVALID_TRANSACTION_ID,
     )
 )
+
+
+def _what_is_wrong(fields: dict[str, str], now_ms: int) -> int:
+    """Of a call whose click id proves nothing: the reason that helps its sender most."""
+    try:
+        postback.read(fields, now_ms)
+    except RefusedPostback as refusal:
+        if refusal.reason in (postback.MISSING_CLICK_ID, postback.UNEXPANDED_MACRO):
+            return refusal.reason
+    return postback.INVALID_CLICK_ID
 
 
 def _currency(table: Table, campaign: Campaign) -> str:

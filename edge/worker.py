@@ -21,7 +21,7 @@ import uvicorn
 import uvloop
 
 from edge.app import EdgeApp
-from edge.budget import StrangerBudget
+from edge.budget import SourceRate, StrangerBudget
 from edge.classify import Classifier
 from edge.classify.network import NetworkData
 from edge.classify.user_agent import UserAgents
@@ -123,7 +123,10 @@ class Worker:
         links = Links(core, routing, journal, self._counters, strangers, settings.on_disk_full)
         connections = Connections(settings.edge_connections_per_address, proxies)
         site = Site(links, Hosts(settings.edge_url, settings.edge_host), connections, self._counters)
-        postbacks = PostbackHandler(routing, journal, click_ids, reader, self._counters, settings.ip_storage)
+        rate = SourceRate(settings.postback_rate)
+        postbacks = PostbackHandler(
+            routing, journal, click_ids, reader, self._counters, settings.ip_storage, rate, strangers
+        )
         return Server(
             uvicorn.Config(
                 EdgeApp(postbacks, self._counters),

@@ -32,7 +32,7 @@ template need not look at them."""
 MAX_URL = 4096
 
 _SCHEME = re.compile(r"https?://", re.IGNORECASE)
-_UNFIT = re.compile(r"[\x00-\x20\x7f\\]")
+_UNFIT = re.compile(r"[\x00-\x20\x7f\\\ud800-\udfff]")
 _AUTHORITY_END = re.compile(r"[/?#]")
 _MACRO = re.compile(r"\{([^{}]*)\}")
 _KEPT_ESCAPE = re.compile(r"%25((?:[01][0-9A-F]|7F|[89A-F][0-9A-F]))", re.IGNORECASE)
@@ -58,7 +58,9 @@ def check_url(url: str) -> None:
     if len(url) > MAX_URL:
         raise MacroError(f"The URL is longer than {MAX_URL} characters")
     if _UNFIT.search(url):
-        raise MacroError("The URL contains a blank, a control character or a backslash; write %20 or %5C instead")
+        raise MacroError(
+            "The URL contains a blank, a control character, half a character or a backslash; write %20 or %5C"
+        )
     scheme = _SCHEME.match(url)
     if scheme is None:
         raise MacroError("The URL must begin with http:// or https://")

@@ -1,7 +1,7 @@
 """Covers edge.client_ip: reading addresses, the visitor behind trusted proxies, stored and keyed forms. That the app
 hands over the right headers is left to the edge's contract tests."""
 
-from ipaddress import ip_network
+from ipaddress import IPv4Address, ip_address, ip_network
 
 import pytest
 from hypothesis import given
@@ -71,6 +71,14 @@ def test_anything_else_is_no_address(text: str) -> None:
 def test_no_text_makes_reading_fail(text: str) -> None:
     address = parse_address(text)
     assert address is None or parse_address(address.text) == address
+
+
+@given(
+    st.from_regex(r"0{0,2}[0-9]{1,3}(\.0{0,2}[0-9]{1,3}){3}", fullmatch=True) | st.text("0123456789. x", max_size=15)
+)
+def test_an_ipv4_address_is_read_in_one_spelling_only(text: str) -> None:
+    address = parse_address(text)
+    assert address is None or address.text == str(IPv4Address(address.packed)) == text.strip(" ")
 
 
 @given(st.ip_addresses())
@@ -161,3 +169,21 @@ def test_key_form_keeps_an_ipv4_address_and_the_64_of_an_ipv6_one() -> None:
     assert key_form(parsed("2001:db8:1:2:3:4:5:6")) == bytes.fromhex("20010db800010002")
     assert key_form(parsed("2001:db8:1:2::1")) == key_form(parsed("2001:db8:1:2:ffff::"))
     assert key_form(parsed("2001:db8:1:3::1")) != key_form(parsed("2001:db8:1:2::1"))
+
+
+@given(
+    networks=st.lists(st.tuples(st.integers(0, 1 << 10), st.integers(22, 32)), max_size=6),
+    version=st.sampled_from([4, 6]),
+    probes=st.lists(st.integers(0, 1 << 11), max_size=10),
+)
+def test_a_peer_is_trusted_when_any_network_has_it(
+    networks: list[tuple[int, int]], version: int, probes: list[int]
+) -> None:
+    """Networks close together, so that they adjoin, overlap and stand inside each other."""
+    base, rest = (0xC0000200 - 512, 0) if version == 4 else (0x20010DB8 << 96, 96)
+    made = [ip_network((int(ip_address(base)) + number, length + rest), strict=False) for number, length in networks]
+    proxies = TrustedProxies(made)
+    borders = [int(edge) - base + step for net in made for edge in (net[0], net[-1]) for step in (-1, 0, 1)]
+    for probe in [*probes, *borders]:
+        peer = ip_address(base + probe)
+        assert proxies.is_trusted(str(peer)) == any(peer in network for network in made)

@@ -38,7 +38,8 @@ exec "{python}" "$@"
 
 @dataclass
 class FaultyEdge(Edge):
-    """`lives`: by worker, what strace is told for its first, second, … life. `listener`: a socket to serve."""
+    """`lives`: by worker, what strace is told for its first, second, … life. `listener`: a socket to serve, which
+    stays the test's; without one it is the supervisor's alone."""
 
     lives: dict[int, list[str]] = field(default_factory=dict)
     listener: socket.socket | None = None
@@ -47,18 +48,22 @@ class FaultyEdge(Edge):
         assert shutil.which("strace"), "strace is needed: apt-get install strace"
         if not self.data_dir.key_ring.exists() and "MILEPOST_SECRET_KEYS" not in self.settings:
             write_private(self.data_dir.key_ring, KeyRing.generate().to_text())
-        command = ["-m", "tests.faults.edge.wrapped_supervisor", str(self._wrapper())]
-        inherited: list[int] = []
-        if self.listener is not None:
-            self.port = self.listener.getsockname()[1]
-            inherited = [self.listener.fileno()]
-            command += ["--fd", str(inherited[0])]
+        # A port that is only known to be free may be taken before it is bound, by any client on this machine.
+        listener = self.listener or socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self.port = listener.getsockname()[1]
+        command = [sys.executable, "-m", "tests.faults.edge.wrapped_supervisor", str(self._wrapper())]
         # Compiled modules are not saved: their writes and renames would be counted with the journal's.
         environment = self.environment() | {"PYTHONDONTWRITEBYTECODE": "1"}
         with (self.data_dir.root / "edge.log").open("ab") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, *command], env=environment, cwd=REPOSITORY, stderr=errors, pass_fds=inherited
+                [*command, "--fd", str(listener.fileno())],
+                env=environment,
+                cwd=REPOSITORY,
+                stderr=errors,
+                pass_fds=[listener.fileno()],
             )
+        if listener is not self.listener:
+            listener.close()
         return self.process
 
     def start(self) -> Self:
