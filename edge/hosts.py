@@ -3,7 +3,7 @@
 import ipaddress
 from urllib.parse import urlsplit
 
-from edge.recent import Recent
+from edge.recent import Known
 
 _REMEMBERED = 1_024
 _LONGEST = 261
@@ -16,16 +16,9 @@ class Hosts:
     def __init__(self, edge_url: str, listener: str) -> None:
         self._shared = (urlsplit(edge_url).hostname or "").rstrip(".")
         self._loopback_too = is_loopback(listener)
-        self._known: Recent[bytes, tuple[bool]] = Recent(_REMEMBERED)
-
-    def answers(self, host: bytes) -> bool:
+        self.known = Known(_REMEMBERED, self._judge, _LONGEST)
+        self.answers = self.known.__getitem__
         """Whether a request with this Host header is for this installation."""
-        known = self._known.get(host)
-        if known is None:
-            known = (self._judge(host),)
-            if len(host) <= _LONGEST:
-                self._known.put(host, known)
-        return known[0]
 
     def _judge(self, host: bytes) -> bool:
         name = _without_port(host.decode("latin-1").lower())
@@ -38,7 +31,7 @@ def _without_port(host: str) -> str:
     if host.startswith("["):
         name, closed, rest = host[1:].partition("]")
         colon, port = rest[:1], rest[1:]
-        if not closed or colon not in ("", ":"):
+        if not closed or ":" not in name or colon not in ("", ":"):
             return ""
     else:
         name, _, port = host.partition(":")

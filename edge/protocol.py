@@ -33,12 +33,14 @@ from edge.links import Links
 from edge.replies import DirectReply, PoliteTransport
 from edge.request_head import (
     MAX_HEAD,
+    MAX_HEADERS,
     MAX_TARGET,
     SURELY_SMALL,
     Pairs,
     Refused,
-    escaped_line,
+    check_trailers,
     judged,
+    mended,
     unquoted,
     version_answer,
 )
@@ -51,7 +53,7 @@ MAX_DRAINED: Final = 64 * 1024
 _MAX_LATER: Final = {HEAD: MAX_TARGET + MAX_HEAD + 1024, BODY: 2 * MAX_DRAINED}
 """By phase: a head or body that is not over after so many bytes more is too large, whatever it holds (the sizes of
 chunks, their extensions and trailers are no part of what the parser hands over)."""
-_METHOD = re.compile(rb"[A-Za-z-]{1,32} ")
+_METHOD = re.compile(rb"[\r\n]*[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32} ")
 _MANY_ANSWERS: Final = 256
 """So many requests may wait for their answers on one connection before it is read no further."""
 
@@ -155,17 +157,29 @@ class EdgeProtocol(HttpToolsProtocol, Connection):
         self._feed(data)
         if not self._last and self._phase in _MAX_LATER and self._later > _MAX_LATER[self._phase]:
             self._refuse(answers.LARGE_HEAD if self._phase == HEAD else answers.LARGE_BODY)
+        if self._phase == HEAD and not self._last:
+            self._check_version(data)
         self._fed = 0
         if len(self._queue) > _MANY_ANSWERS:
             self.flow.pause_reading()
 
+    def _check_version(self, data: bytes) -> None:
+        """A first line that is over and names no version is a whole request of HTTP/0.9: nothing more need come."""
+        version = self.parser.get_http_version()
+        if version == "0.9" or (version == "0.0" and b"\n" in data.lstrip(b"\r\n")):
+            self._refuse(answers.MALFORMED)
+
     def _feed(self, data: bytes) -> None:
+        broken = None
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self._last = True  # what follows is in a protocol that nobody here speaks
         except httptools.HttpParserError as error:
-            self._broken(data, error)
+            broken = error
+        # Outside of the handler: an error within it would bring this one as its context, where the cause should be.
+        if broken is not None:
+            self._broken(data, broken)
 
     # What the parser says.
 
@@ -182,6 +196,11 @@ class EdgeProtocol(HttpToolsProtocol, Connection):
         self.url += url
         if len(self.url) > MAX_TARGET:
             raise Refused(answers.LONG_TARGET)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        super().on_header(name, value)
+        if len(self.headers) > MAX_HEADERS:
+            raise Refused(answers.LARGE_HEAD)
 
     def on_headers_complete(self) -> None:
         parser = self.parser
@@ -217,6 +236,8 @@ class EdgeProtocol(HttpToolsProtocol, Connection):
         cycle.message_event.set()
 
     def on_message_complete(self) -> None:
+        if self.headers:
+            check_trailers(self.headers)
         self._fresh = False
         self._phase = IDLE
         self._since = self.site.connections.tick
@@ -297,21 +318,13 @@ class EdgeProtocol(HttpToolsProtocol, Connection):
             with suppress(OSError):
                 log.error("parsing failed", exc_info=cause)
             self._refuse(answers.UNAVAILABLE)
-        elif isinstance(error, httptools.HttpParserInvalidURLError) and self._fresh:
-            self._feed_escaped(data)
-        elif isinstance(error, httptools.HttpParserInvalidMethodError) and _METHOD.match(data):
+        elif self._fresh and self._phase == HEAD and (whole := mended(data)) != data:
+            self._new_parser()
+            self._feed(whole)
+        elif self._fresh and isinstance(error, httptools.HttpParserInvalidMethodError) and _METHOD.match(data):
             self._refuse(answers.UNKNOWN_METHOD)
         else:
             self._refuse(version_answer(self.parser.get_http_version()))
-
-    def _feed_escaped(self, data: bytes) -> None:
-        """Read the request once more, with the unescaped bytes of its first line escaped."""
-        line, end, rest = data.partition(b"\r\n")
-        escaped = escaped_line(line)
-        if escaped == line:
-            return self._refuse(answers.MALFORMED)
-        self._new_parser()
-        self._feed(escaped + end + rest)
 
     def _enough(self) -> None:
         self._last = True

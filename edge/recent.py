@@ -7,9 +7,8 @@ again costs one insertion each and pushes out at most what was not asked for dur
 
 import sys
 from collections.abc import Callable, Sized
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, TypeVar
 
-K = TypeVar("K")
 V = TypeVar("V")
 Text = TypeVar("Text", bound=Sized)
 
@@ -50,36 +49,3 @@ class Known(dict[Text, V]):
     def count(self) -> int:
         """How many entries are held, in both generations."""
         return len(self) + len(self._old)
-
-
-class Recent(Generic[K, V]):
-    """Maps keys to values (never None) and holds at most `capacity` entries."""
-
-    __slots__ = ("_generation", "_old", "_young")
-
-    def __init__(self, capacity: int) -> None:
-        if capacity < 2:
-            raise ValueError(f"capacity must be at least 2, not {capacity}")
-        self._generation = capacity // 2
-        self._young: dict[K, V] = {}
-        self._old: dict[K, V] = {}
-
-    def get(self, key: K) -> V | None:
-        """The remembered value or None. A value found in the old generation is carried into the young one."""
-        value = self._young.get(key)
-        if value is None:
-            value = self._old.get(key)
-            if value is not None:
-                self.put(key, value)
-        return value
-
-    def put(self, key: K, value: V) -> None:
-        """Remembers the value, forgetting the old generation when the young one is full."""
-        young = self._young
-        if len(young) >= self._generation:
-            self._old = young
-            self._young = young = {}
-        young[key] = value
-
-    def __len__(self) -> int:
-        return len(self._young) + len(self._old)

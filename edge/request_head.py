@@ -18,6 +18,8 @@ SURELY_SMALL: Final = 4096
 """A head that came in so few bytes keeps every limit but that on the number of headers."""
 
 _AUTHORITY_END = re.compile(rb"[/?#]")
+_FRAMING: Final = frozenset((b"connection", b"content-length", b"transfer-encoding"))
+_CONTROL = re.compile(rb"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _UNESCAPED = re.compile(rb"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\xff]")
 
 
@@ -49,6 +51,8 @@ def judged(version: str, target: bytes, pairs: Pairs, *, small: bool) -> Head:
     host = headers.get(b"host")
     if host is None or (len(headers) != len(pairs) and sum(name == b"host" for name, _ in pairs) > 1):
         raise Refused(answers.BAD_HOST)
+    if b"transfer-encoding" in headers:
+        _check_coding(pairs)
     if target[:1] != b"/":
         target, host = split_absolute(target, host)
     if b"#" in target:
@@ -86,7 +90,31 @@ def unquoted(path: bytes) -> bytes:
     return unquote_to_bytes(path) if b"%" in path else path
 
 
-def escaped_line(line: bytes) -> bytes:
-    """A request line with its unescaped bytes escaped: some sources paste names into links as they are, and a click is
-    not lost over that. Bytes that end a line or a word stay what they are, so does NUL."""
-    return _UNESCAPED.sub(lambda byte: b"%%%02X" % byte[0][0], line)
+def mended(head: bytes) -> bytes:
+    """A request that begins with its head, with the bytes escaped that have no place in it but do no harm: beyond
+    ASCII and controls in the first line, controls in the values of headers. Some sources paste names into links as
+    they are, and a click is not lost over that. Bytes that end a line or a word stay what they are; so does NUL."""
+    start = len(head) - len(head.lstrip(b"\r\n"))
+    end = head.find(b"\r\n\r\n", start)
+    end = len(head) if end < 0 else end
+    first, *lines = head[start:end].split(b"\r\n")
+    fields = [line.partition(b":") for line in lines]
+    values = [b"%b%b%b" % (name, colon, _CONTROL.sub(_escape, value)) for name, colon, value in fields]
+    return head[:start] + b"\r\n".join([_UNESCAPED.sub(_escape, first), *values]) + head[end:]
+
+
+def _escape(byte: re.Match[bytes]) -> bytes:
+    return b"%%%02X" % byte[0][0]
+
+
+def check_trailers(trailers: Pairs) -> None:
+    """Raises Refused for a trailer that would frame a message or end a connection (RFC 9110, 6.5.1)."""
+    if any(name in _FRAMING for name, _ in trailers):
+        raise Refused(answers.MALFORMED)
+
+
+def _check_coding(pairs: Pairs) -> None:
+    """`chunked` alone: what else a coding could mean, two readers may read in two ways."""
+    codings = [value.strip(b" \t").lower() for name, value in pairs if name == b"transfer-encoding"]
+    if codings != [b"chunked"]:
+        raise Refused(answers.MALFORMED)

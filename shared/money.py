@@ -6,10 +6,12 @@ A click's cost is a whole number of nano-units (10^-9): a cost_value has up to 6
 
 import re
 from decimal import ROUND_HALF_UP, Context, Decimal
+from typing import Final
 
 NANO = 1_000_000_000
 _PAYOUT = re.compile(r"-?\d{1,12}(\.\d{1,6})?")
-_LINK_COST = re.compile(r"\d{1,6}(\.\d{1,6})?")
+_NANOS: Final[tuple[int, ...]] = tuple(10 ** (9 - places) for places in range(7))
+"""Nano-units of the last of so many decimal places."""
 _EXACT = Context(prec=40)
 _CENTS_OF = {2: Decimal("0.01"), 4: Decimal("0.0001")}
 
@@ -21,10 +23,14 @@ def parse_payout(text: str) -> Decimal | None:
 
 def parse_link_cost(text: str) -> int | None:
     """`cost=` of a link in nano-units, or None when it is not written as a plain amount."""
-    if _LINK_COST.fullmatch(text) is None or not text.isascii():
+    # By hand, not by pattern: every click with a cost comes through here, and this takes half the time.
+    whole, point, fraction = text.partition(".")
+    digits = whole + fraction
+    if not (digits.isascii() and digits.isdigit()) or not 0 < len(whole) <= 6 or len(fraction) > 6:
         return None
-    whole, _, fraction = text.partition(".")
-    return int(whole) * NANO + int(fraction.ljust(9, "0") or 0)
+    if point and not fraction:
+        return None
+    return int(digits) * _NANOS[len(fraction)]
 
 
 def click_cost(model: str | None, value: Decimal | None) -> int:

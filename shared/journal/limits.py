@@ -8,8 +8,6 @@ from typing import Final
 
 from shared.journal.meter import JournalMeter
 
-CHECK_SECONDS: Final = 1.0
-
 
 @dataclass(frozen=True, slots=True)
 class JournalLimits:

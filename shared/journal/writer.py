@@ -18,13 +18,15 @@ from queue import SimpleQueue
 from typing import ClassVar, Literal
 
 from shared.journal.group import Done, Group, JournalFailed, JournalFull, Refusal, settle, take_back, tell
-from shared.journal.limits import CHECK_SECONDS, NO_LIMITS, JournalLimits, Space
+from shared.journal.limits import NO_LIMITS, JournalLimits, Space
 from shared.journal.open_stream import OpenStream
 from shared.journal.record import FIRST_SEQ, encode
 from shared.journal.segment import OpenSegment
 
 Durability = Literal["fsync", "os"]
 SEGMENT_BYTES = 64 << 20
+CHECK_SECONDS = 1.0
+"""Between two looks at the space."""
 
 
 _ways: "dict[Durability, type[JournalWriter]]" = {}  # filled by the subclasses; the package imports them all

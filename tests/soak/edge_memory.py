@@ -40,8 +40,8 @@ LEAST_BYTES_A_CLICK: Final = 4
 other click is over it."""
 GRAIN_MB: Final = 4.0
 """Growth below this shows nothing: the allocator takes and gives memory by the MB."""
-BYTES_A_CLICK: Final = 1500
-MOST_CLICKS_A_SECOND: Final = 15_000
+BYTES_A_CLICK: Final = 1200
+MOST_CLICKS_A_SECOND: Final = 8_000
 MB: Final = 1e6
 
 SCRIPT: Final = """

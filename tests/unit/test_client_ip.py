@@ -180,7 +180,7 @@ def test_a_peer_is_trusted_when_any_network_has_it(
     networks: list[tuple[int, int]], version: int, probes: list[int]
 ) -> None:
     """Networks close together, so that they adjoin, overlap and stand inside each other."""
-    base, rest = (0xC0000200 - 512, 0) if version == 4 else (0x20010DB8 << 96, 96)
+    base, rest = (0xC0000000, 0) if version == 4 else (0x20010DB8 << 96, 96)
     made = [ip_network((int(ip_address(base)) + number, length + rest), strict=False) for number, length in networks]
     proxies = TrustedProxies(made)
     borders = [int(edge) - base + step for net in made for edge in (net[0], net[-1]) for step in (-1, 0, 1)]

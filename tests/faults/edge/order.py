@@ -48,10 +48,7 @@ class Judgement:
 def judge(calls: list[Call], durability: str) -> Judgement:
     """`durability` as in MILEPOST_DURABILITY: `fsync` asks for a sync between record and answer, `os` for none."""
     copies = _records(calls)
-    syncs = defaultdict[str, list[Call]](list)
-    for call in calls:
-        if call.name in SYNCS and call.result == 0:
-            syncs[_segment(call.path)].append(call)
+    syncs = _trusted_syncs(calls)
     judged: list[Subject] = []
     violations: list[str] = []
     for subject, leaves in _answers(calls):
@@ -68,6 +65,21 @@ def judge(calls: list[Call], durability: str) -> Judgement:
                 f"{subject}: answered on line {leaves}, written on {known[0].complete}, not synced between"
             )
     return Judgement(judged, violations)
+
+
+def _trusted_syncs(calls: list[Call]) -> "defaultdict[str, list[Call]]":
+    """By segment. After a sync that failed the kernel may report success for what it has dropped, so none of the
+    same file counts any more."""
+    syncs = defaultdict[str, list[Call]](list)
+    failed: set[str] = set()
+    for call in calls:
+        segment = _segment(call.path)
+        if call.name in SYNCS and call.ended is not None and segment not in failed:
+            if call.result == 0:
+                syncs[segment].append(call)
+            else:
+                failed.add(segment)
+    return syncs
 
 
 def _segment(path: str) -> str:

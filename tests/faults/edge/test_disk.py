@@ -32,7 +32,7 @@ from tests.integration.edge.harness import Valkey
 
 MIB = 1 << 20
 STYLES: tuple[Style, ...] = ("kept", "kept", "single", "pipelined")
-LARGE_CLICK = 4000
+LARGE = 4000
 
 
 @pytest.mark.parametrize("when", ["1", "5", "5..6", "4+3"])
@@ -68,12 +68,12 @@ def disk(tmp_path: Path) -> Iterator[SmallDisk]:
 def edge_on(root: Path, valkey: Valkey, **settings: str) -> FaultyEdge:
     """Without the reserve that would keep a small disk full for ever; `settings` without their prefix."""
     root.mkdir(exist_ok=True)
-    given = {"DISK_RESERVE": "0", "SECRET_KEYS": KeyRing.generate().to_text(), **settings}
+    given = {"DISK_RESERVE": "0", "POSTBACK_RATE": "0", "SECRET_KEYS": KeyRing.generate().to_text(), **settings}
     return FaultyEdge(DataDir.at(root), valkey.url, {f"MILEPOST_{name}": value for name, value in given.items()})
 
 
 def visitors_of(edge: FaultyEdge, ledger: Ledger) -> list[Visitor]:
-    return [Visitor(edge.port, style, ledger, padding=LARGE_CLICK) for style in STYLES]
+    return [Visitor(edge.port, style, ledger, padding=LARGE) for style in STYLES]
 
 
 def losses(edge: FaultyEdge) -> int:
@@ -99,7 +99,7 @@ async def convert_until_refused(edge: FaultyEdge, ledger: Ledger, click_ids: lis
     """A postback for each click, on several connections, until one is answered 503."""
 
     async def convert(mine: list[str]) -> None:
-        visitor = Visitor(edge.port, "kept", ledger)
+        visitor = Visitor(edge.port, "kept", ledger, padding=LARGE)
         for click_id in mine:
             if await visitor.convert(click_id) != 200:
                 break

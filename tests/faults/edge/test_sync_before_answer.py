@@ -105,6 +105,9 @@ def test_the_judge_accepts_what_is_in_order() -> None:
         pytest.param("fsync", [WRITES, SYNC_BEGINS, ANSWER_BEGINS, SYNC_ENDS, ANSWER_ENDS], id="sync not over"),
         pytest.param("fsync", [WRITES, SYNC_BEGINS, ANSWERS], id="sync never over"),
         pytest.param("fsync", [WRITES, SYNC_BEGINS, SYNC_FAILS, ANSWERS], id="sync failed"),
+        pytest.param(
+            "fsync", [WRITES, SYNC_BEGINS, SYNC_FAILS, SYNC_BEGINS, SYNC_ENDS, ANSWERS], id="sync tried again"
+        ),
         pytest.param("fsync", [WRITE_BEGINS, SYNC_BEGINS.replace("2 ", "3 ", 1), WRITE_ENDS,
                                SYNC_ENDS.replace("2 ", "3 ", 1), ANSWERS], id="sync began before the write was over"),
         pytest.param("fsync", [WRITES, OTHER_SYNC, ANSWERS], id="sync of another segment"),

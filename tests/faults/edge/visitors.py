@@ -77,7 +77,7 @@ class Visitor:
     def __init__(
         self, port: int, style: Style, ledger: Ledger, *, converts: bool = False, pause: float = 0.005, padding: int = 0
     ) -> None:
-        """`pause` in seconds between requests; `padding` makes each click's event larger by so many bytes."""
+        """`pause` in seconds between requests; `padding` makes each event larger by so many bytes."""
         self.port = port
         self.style: Style = style
         self.ledger = ledger
@@ -120,7 +120,7 @@ class Visitor:
 
     async def convert(self, click_id: str) -> int | None:
         """Send the postback of a click; the status of its answer, None without one."""
-        for answer in await self.ask([f"/api/v1/postback?clickid={click_id}&payout=2.50&txid=t"]):
+        for answer in await self.ask([f"/api/v1/postback?clickid={click_id}&payout=2.50&txid=t{self._padding}"]):
             if answer.status == 200:
                 self.ledger.postbacks.append(click_id)
             else:

@@ -118,6 +118,35 @@ def test_first_file_by_name_that_knows_the_address_gives_a_field(tmp_path: Path)
     assert look(network, "203.0.113.200") == replace(UNKNOWN, country="NO", asn=64500)
 
 
+def test_a_place_whose_value_is_none_leaves_the_field_to_the_next(tmp_path: Path) -> None:
+    write_mmdb(tmp_path / "a.mmdb", {"203.0.113.0/25": {"country": "Sweden"}, "198.51.100.0/24": {"country": "SE"}})
+    write_mmdb(tmp_path / "b.mmdb", {"203.0.113.0/24": {"country_code": "NO"}})
+    network = NetworkData(tmp_path)
+    assert look(network, "203.0.113.9").country == "NO"
+    assert look(network, "198.51.100.9").country == "SE"
+
+
+def test_a_list_or_map_where_a_value_belongs_is_no_value(tmp_path: Path) -> None:
+    records = {
+        "203.0.113.0/24": {"city": ["Malmö"]},
+        "192.0.2.0/24": {"city": {"en": "x"}},
+        "198.51.100.0/24": {"city": "Malmö"},
+    }
+    write_mmdb(tmp_path / "any.mmdb", records)
+    network = NetworkData(tmp_path)
+    assert [look(network, text).city for text in ("203.0.113.9", "192.0.2.9", "198.51.100.9")] == ["", "", "Malmö"]
+    assert network.problems == {}
+
+
+def test_addresses_of_which_the_same_is_known_share_a_verdict(tmp_path: Path) -> None:
+    write_mmdb(
+        tmp_path / "any.mmdb", {"203.0.113.0/24": {"country_code": "SE"}, "198.51.100.0/24": {"country_code": "SE"}}
+    )
+    network = NetworkData(tmp_path)
+    assert look(network, "203.0.113.9") is look(network, "198.51.100.9")
+    assert look(NetworkData(tmp_path / "none"), "203.0.113.9") is look(NetworkData(tmp_path / "none"), "2001:db8::1")
+
+
 def test_country_by_registration_alone_is_found_in_a_file_whose_sample_had_none(tmp_path: Path) -> None:
     layout = layout_of([{"country": {"iso_code": "SE"}}])
     assert layout["country"] == (("country", "iso_code"), ("registered_country", "iso_code"))

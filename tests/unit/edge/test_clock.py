@@ -96,6 +96,15 @@ def test_ten_minutes_begin_anew_with_each_step() -> None:
     assert times.look()[2], "a place it left in between does not count"
 
 
+def test_a_reading_that_was_right_once_is_not_right_again_after_a_step_back() -> None:
+    times = Times()
+    assert not times.look()[2]
+    times.wall -= STEP_NS + SECOND
+    assert times.look()[2]
+    times.pass_by(STEP_NS + SECOND + SECOND // 2)
+    assert times.look() == (0, 6, True)
+
+
 def test_a_step_is_judged_by_how_long_nobody_looked() -> None:
     idle = Times()
     idle.pass_by(24 * HOUR, slewed=43 * SECOND)

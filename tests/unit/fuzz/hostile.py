@@ -1,6 +1,7 @@
 """What strangers send, as hypothesis strategies: bytes, texts and queries near the places where readers go wrong."""
 
 import string
+from collections.abc import Sequence
 
 from hypothesis import strategies as st
 
@@ -21,7 +22,7 @@ raw_values = st.one_of(
 )
 """One parameter's or header's value as it comes over the wire."""
 
-clean_texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
+clean_texts = st.text(st.characters(codec="utf-8"), max_size=20)
 """Any text that can be encoded."""
 
 PARAMETER_NAMES = (
@@ -30,7 +31,7 @@ PARAMETER_NAMES = (
 )  # fmt: skip
 
 
-def _query(pairs: list[tuple[bytes, bytes | None]]) -> bytes:
+def _query(pairs: Sequence[tuple[bytes, bytes | None]]) -> bytes:
     return b"&".join(name if value is None else name + b"=" + value for name, value in pairs)
 
 

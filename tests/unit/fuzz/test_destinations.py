@@ -76,6 +76,7 @@ def search_pairs(url: ada_url.URL) -> list[str]:
 @searched
 @given(destinations, fillings)
 @example(Parts("https://h.example", ["{sub1}{sub2}", "end"], None, None), {"sub1": ".", "sub2": "%2e"})
+@example(Parts("https://h.example", None, None, "{sub1}"), {"sub1": "x"})
 @example(Parts("https://h.example", ["%2{sub1}", "end"], None, None), {"sub1": "e"})
 @example(Parts("https://h.example", None, [("a", "%2{sub1}"), ("b", "1")], None), {"sub1": "6"})
 def test_no_value_changes_where_a_browser_goes(parts: Parts, filling: dict[str, str]) -> None:
@@ -161,6 +162,7 @@ def test_what_is_compiled_is_what_may_be_saved(url: str) -> None:
             UrlTemplate(url)
         return
     template = UrlTemplate(url)
+    assert not set("{}") & set(re.sub(r"\{[^{}]*\}", "", url)), "a brace belongs to a macro"
     assert set(template.names) == set(re.findall(r"\{([^{}]*)\}", url))
     assert all(is_macro(name) for name in template.names)
     assert re.fullmatch("[!-~]+", template.expand({}))

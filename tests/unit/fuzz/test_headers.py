@@ -36,11 +36,11 @@ _v4 = st.one_of(
     st.ip_addresses(v=4, network="192.0.2.0/24"),
     st.ip_addresses(v=4, network="10.0.0.0/8"),
 )
-_v6 = st.one_of(
+_v6: st.SearchStrategy[Address] = st.one_of(
     st.ip_addresses(v=6),
     st.ip_addresses(v=6, network="2001:db8:ffff::/48"),
     st.ip_addresses(v=6, network="2001:db8:fffe::/47"),
-).filter(lambda address: address.ipv4_mapped is None)
+).filter(lambda address: getattr(address, "ipv4_mapped", None) is None)
 
 
 @st.composite
@@ -58,7 +58,22 @@ def written(draw: st.DrawFn, address: Address) -> str:
     return f"{blank}[{text}]{port}{blank}" if port or draw(st.booleans()) else f"{blank}{text}{blank}"
 
 
-GARBAGE = ("unknown", "1.2.3", "999.1.1.1", "1.2.3.4:", "[1.2.3.4]", "::g", "[::1", "1.2.3.4 5", "x" * 99)
+GARBAGE = (
+    "unknown",
+    "1.2.3",
+    "999.1.1.1",
+    "1.2.3.4:",
+    "[1.2.3.4]",
+    "::g",
+    "[::1",
+    "1.2.3.4:65536",
+    "1.2.3.4:\u0663",
+    "[::1]:65536",
+    "[::1]:\u0663",
+    "[::1]x",
+    "1.2.3.4 5",
+    "x" * 99,
+)
 _hops = st.lists(
     st.one_of(
         (_v4 | _v6).flatmap(lambda address: st.tuples(st.just(address), written(address))),

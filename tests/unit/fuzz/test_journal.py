@@ -15,7 +15,7 @@ from typing import Literal
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from shared.journal import Record, StreamReader, UnknownVersion, read_losses
+from shared.journal import Gap, Record, StreamReader, UnknownVersion, read_losses
 from shared.journal.loss_page import LossPage
 from shared.journal.record import MAGIC, decode_at, decode_segment_header, encode, encode_segment_header
 from shared.journal.stream import LOSSES_NAME
@@ -123,7 +123,8 @@ def test_no_mishap_hides_what_is_whole_or_makes_anything_up(
             stream.befall(mishap)
         untouched = {record[0]: record for record in stream.untouched()}
         with StreamReader(stream.on_disk.path, next_seq) as reader:
-            records, gaps = [], []
+            records: list[Record] = []
+            gaps: list[Gap] = []
             if alive:
                 with stream.on_disk.held():
                     records, gaps, finished = read_on(reader, max_records, max_bytes)

@@ -8,12 +8,17 @@ the opening of a journal on a full disk to test_writer.py.
 import asyncio
 import errno
 import os
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from shared.journal import JournalFull, JournalWriter, StreamReader, read_losses, streams
-from shared.journal.record import HEAD_BYTES
+from shared.journal import Done, JournalFailed, JournalFull, JournalWriter, StreamReader, read_losses, streams
+from shared.journal.group import Group, take_back
+from shared.journal.record import HEAD_BYTES, encode
+from shared.journal.segment import NoRoom, OpenSegment
+from shared.journal.stream import SegmentName, list_segments
 from tests.unit.journal.full_disk_process import (
     a_rotation_finds_no_inode,
     closing_on_a_full_disk,
@@ -51,6 +56,8 @@ def test_no_space_in_the_middle_of_a_rotation_leaves_no_gap(tmp_path: Path, dura
     assert any("INJECTED" in call for call in run.calls)
     assert run.lost >= 16
     (path,) = streams(tmp_path / "j")
+    assert list(path.glob(".*")) == []
+    assert {name.attempt for name in list_segments(path)} == {0}
     assert read_losses(path) == run.lost
     with StreamReader(path) as reader:
         records, gaps, finished = read_on(reader)
@@ -119,3 +126,65 @@ async def test_of_a_write_cut_short_what_a_reader_may_have_seen_is_stored(
         records, gaps, finished = read_on(fresh)
     assert (gaps, finished) == ([], True)
     assert [payload for _, _, payload in records[10:]] == fill[:whole] + later
+
+
+def test_a_reservation_that_fails_half_way_gives_back_what_it_got(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segment = OpenSegment.create(tmp_path, bytes(16), SegmentName(1), 64 << 20, durable=False)
+    before = os.fstat(segment.fd)
+    fallocate = os.posix_fallocate
+
+    def full(fd: int, start: int, size: int) -> None:
+        fallocate(fd, start, size // 2)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(NoRoom):
+        segment.make_room(5 << 20)
+    after = os.fstat(segment.fd)
+    assert (after.st_size, after.st_blocks) == (before.st_size, before.st_blocks)
+    segment.close()
+
+
+# What becomes of the records of a group without room, and of those behind it.
+
+
+def taken(first_seq: int, reserved: str, *, from_reserve: bool = False) -> Group:
+    """A group with one record a letter: `p` may use the last reserve, `c` may not."""
+    seqs = range(first_seq, first_seq + len(reserved))
+    waiters: list[Done] = [partial(waiter_of, seq) for seq in seqs]
+    may = [seq for seq, letter in zip(seqs, reserved, strict=True) if letter == "p"]
+    return Group(first_seq, [encode(seq, 1, payload_of(seq)) for seq in seqs], waiters, may, from_reserve, 0, [])
+
+
+def waiter_of(seq: int, refusal: JournalFull | JournalFailed | None) -> None:
+    raise AssertionError("nobody is told here")
+
+
+def seqs_of(waiters: Iterable[Done]) -> list[int]:
+    return [done.args[0] for done in waiters if isinstance(done, partial)]
+
+
+@pytest.mark.parametrize(
+    ("group", "stored", "behind", "again", "refused"),
+    [
+        (taken(11, "cpcp"), 0, taken(15, "cp"), [12, 14, 16], [11, 13, 15]),
+        (taken(11, "cpcp"), 1, taken(15, "cp"), [12, 14, 16], [13, 15]),
+        (taken(11, "cpcp"), 3, taken(15, ""), [14], []),
+        (taken(11, "ccc"), 0, taken(14, "cc"), [], [11, 12, 13, 14, 15]),
+        (taken(11, "pp", from_reserve=True), 0, taken(13, "pc"), [13, 14], [11, 12]),
+        (taken(11, "pp", from_reserve=True), 1, taken(13, ""), [], [12]),
+    ],
+)
+def test_what_may_use_the_last_reserve_closes_up(
+    group: Group, stored: int, behind: Group, again: list[int], refused: list[int]
+) -> None:
+    retried, told = take_back(group, stored, behind)
+    assert seqs_of(retried.waiters) == again
+    assert seqs_of(told) == refused
+    assert retried.first_seq == group.first_seq + stored
+    seqs = range(retried.first_seq, retried.first_seq + len(again))
+    assert retried.records == [encode(seq, 1, payload_of(old)) for seq, old in zip(seqs, again, strict=True)]
+    reserved = {*group.reserved, *behind.reserved}
+    assert retried.reserved == [seq for seq, old in zip(seqs, again, strict=True) if old in reserved]

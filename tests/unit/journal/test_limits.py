@@ -65,7 +65,7 @@ async def fill(journal: JournalWriter) -> int:
     stored = 0
     while not journal.is_full:
         try:
-            await asyncio.gather(*(journal.append(1, bytes(4000)) for _ in range(10)))
+            await asyncio.gather(*(journal.append(1, b"x" * 4000) for _ in range(10)))
         except JournalFull:
             break
         stored += 10
@@ -205,7 +205,12 @@ def test_space_that_is_only_reserved_does_not_count(tmp_path: Path) -> None:
     fd = os.open(stream.segment(1), os.O_RDWR)
     os.posix_fallocate(fd, 0, 4 * MIB)
     os.close(fd)
-    assert len(content) <= JournalMeter(tmp_path).unconsumed_bytes() <= len(content) + 4096
+    for _ in range(2):
+        assert len(content) <= JournalMeter(tmp_path).unconsumed_bytes() <= len(content) + 4096
+        # Reading brings the reserved space into the page cache, after which the file system takes it for data.
+        stream.segment(1).read_bytes()
+    stream.segment(1).write_bytes(b"")
+    assert JournalMeter(tmp_path).unconsumed_bytes() == 0
 
 
 def test_a_stream_is_measured_again_when_it_grows_and_forgotten_when_it_goes(tmp_path: Path) -> None:
@@ -216,7 +221,7 @@ def test_a_stream_is_measured_again_when_it_grows_and_forgotten_when_it_goes(tmp
     os.utime(stream.path, (long_ago, long_ago))
     assert meter.unconsumed_bytes() == size
     with stream.segment(1).open("ab") as file:
-        file.write(bytes(1000))
+        file.write(b"x" * 1000)
     assert meter.unconsumed_bytes() == size + 1000
     second = len(stream.add(11, 20))
     assert meter.unconsumed_bytes() == size + 1000 + second

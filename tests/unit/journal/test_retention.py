@@ -9,8 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from shared.journal import JournalWriter, StreamReader, delete_consumed, delete_stillborn, streams
-from shared.journal.stream import list_segments
+from shared.journal import (
+    JournalWriter,
+    StreamReader,
+    delete_consumed,
+    delete_stillborn,
+    kept_segments,
+    streams,
+    trim,
+)
+from shared.journal.loss_page import LossPage
+from shared.journal.stream import SegmentName, list_segments
 from tests.unit.journal.stream_builder import StreamOnDisk, no_failure, payload_of, read_on, records_between
 
 KEEP = 3600.0
@@ -130,3 +139,55 @@ def test_streams_that_were_never_born_go_when_they_are_old_and_nobody_holds_them
     assert not dead.path.exists()
     assert alive.path.exists()
     assert young.path.exists()
+
+
+# What is only kept, and may go before its time.
+
+
+def test_what_is_kept_is_what_lies_below_the_position(stream: StreamOnDisk) -> None:
+    def firsts(next_seq: int, *, finished: bool = False) -> list[str]:
+        return [kept.segment.name for kept in kept_segments(stream.path, next_seq, finished=finished)]
+
+    names = [SegmentName(first).file for first in (1, 11, 21)]
+    assert firsts(10) == []
+    assert firsts(11) == names[:1]
+    assert firsts(31) == names[:2], "a living writer may go on with the last one"
+    assert firsts(31, finished=True) == names
+    assert kept_segments(stream.path.with_name("gone"), 31) == []
+
+
+def test_a_stream_with_losses_that_are_not_stored_keeps_its_last_segment(stream: StreamOnDisk) -> None:
+    page = LossPage.create(stream.path, stream.stream)
+    page.declare(5)
+    page.close()
+    for stored, left in ((4, 2), (5, 3)):
+        assert len(kept_segments(stream.path, 31, finished=True, losses_stored=stored)) == left
+    assert delete_consumed(stream.path, 31, KEEP, later(), losses_stored=4) > 0
+    assert stream.path.exists()
+    assert delete_consumed(stream.path, 31, KEEP, later(), losses_stored=5) > 0
+    assert not stream.path.exists()
+
+
+def test_the_oldest_go_first_across_streams_and_in_order_within_each(tmp_path: Path) -> None:
+    made = [StreamOnDisk(tmp_path) for _ in range(2)]
+    for stream in made:
+        for first in (1, 11):
+            stream.add(first, first + 9)
+    # The clock stepped back while the first stream was written.
+    for stream, first, written_at in ((made[0], 1, 500), (made[0], 11, 100), (made[1], 1, 200), (made[1], 11, 600)):
+        os.utime(stream.segment(first), (written_at, written_at))
+    kept = [segment for stream in made for segment in kept_segments(stream.path, 21, finished=True)]
+    gone = []
+    for _ in range(4):
+        assert trim(kept, 1) > 0
+        gone.append(next(segment for segment in sorted(kept) if not segment.segment.exists()).segment)
+        kept = [segment for segment in kept if segment.segment.exists()]
+    assert gone == [made[1].segment(1), made[0].segment(1), made[0].segment(11), made[1].segment(11)]
+    assert streams(tmp_path) == []
+
+
+def test_no_more_is_trimmed_than_asked_for(stream: StreamOnDisk) -> None:
+    kept = kept_segments(stream.path, 31, finished=True)
+    assert trim(kept, 0) == 0
+    assert trim(kept, kept[0].size) == kept[0].size
+    assert first_seqs(stream) == [11, 21]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.journal.traced import run_writer
+from tests.unit.journal.traced import run_writer, trace_losses
 
 CALLS = "open,openat,mkdir,mkdirat,rename,renameat,renameat2,flock,fsync,fdatasync,write,writev,fallocate,ftruncate"
 
@@ -40,6 +40,18 @@ def test_with_fsync_every_answer_follows_the_sync_of_its_record(tmp_path: Path) 
 def test_with_os_every_answer_follows_its_write_and_no_sync(tmp_path: Path) -> None:
     lines = trace(tmp_path, "os", 64 << 20, waiters=1, records=8)
     assert steps(lines, WRITE)[1:] == ["write", "answer"] * 8 + ["sync"]
+
+
+@pytest.mark.parametrize(("durability", "each"), [("fsync", ["page", "sync", "answer"]), ("os", ["page", "answer"])])
+def test_every_answer_to_a_lost_click_follows_its_count(tmp_path: Path, durability: str, each: list[str]) -> None:
+    patterns = {
+        "page": r"^pwrite64\(\d+<.*/losses>",
+        "sync": r"^fdatasync\(\d+<.*/losses>\) += 0",
+        "answer": r"^write\(1<.*\"\.\"",
+        "record": r"^write\(\d+<.*/[0-9a-f]{32}/\d+.seg>",
+        "reservation": r"^fallocate\(.*/[0-9a-f]{32}/",
+    }
+    assert steps(trace_losses(tmp_path / "journal", durability), patterns) == each * 20 + ["sync"]
 
 
 def test_a_group_is_one_write_and_one_sync(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import os
 import sys
 import threading
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from subprocess import run
 from typing import Literal
@@ -19,6 +20,7 @@ import pytest
 from shared.journal import (
     MAX_PAYLOAD,
     JournalFailed,
+    JournalFull,
     JournalWriter,
     PayloadRefused,
     StreamReader,
@@ -315,3 +317,33 @@ async def test_with_os_closing_commits_what_was_appended_in_the_same_step(tmp_pa
     await waiter
     assert read_seqs(journal) == [1]
     assert failures == []
+
+
+@pytest.mark.parametrize("durability", BOTH)
+async def test_who_takes_a_record_hears_of_it_in_a_later_step_and_once(tmp_path: Path, durability: Durability) -> None:
+    journal = JournalWriter.open(tmp_path, durability, on_failure=no_failure)
+    loop = asyncio.get_running_loop()
+    heard: list[tuple[int, JournalFailed | JournalFull | None]] = []
+    over = loop.create_future()
+
+    def done(number: int, refusal: JournalFailed | JournalFull | None) -> None:
+        heard.append((number, refusal))
+        if number < 30:
+            before = len(heard)
+            journal.take(1, b"{}", partial(done, number + 3))
+            assert len(heard) == before, "not from inside `take`"
+        elif number == 32:
+            over.set_result(None)
+
+    for number in range(3):
+        journal.take(1, b"{}", partial(done, number))
+    assert heard == []
+    await over
+    assert heard == [(number, None) for number in range(33)]
+    assert journal.synced_seq == 33
+    await journal.close()
+    with pytest.raises(JournalFailed):
+        journal.take(1, b"{}", over.set_result)
+    with pytest.raises(JournalFailed):
+        journal.declare_lost(over.set_result)
+    assert read_seqs(journal) == list(range(1, 34))

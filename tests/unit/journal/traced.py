@@ -55,6 +55,17 @@ def run_writer(
     return Run(done.returncode, acknowledged, len(numbers) - len(acknowledged), calls_made, done.stderr.decode())
 
 
+def trace_losses(root: Path, durability: str) -> list[str]:
+    """The system calls of a worker that answers some clicks on a journal that is full from the start."""
+    assert shutil.which("strace"), "strace is needed: apt-get install strace"
+    out = root.with_name(root.name + ".strace")
+    command = ["strace", "-f", "-y", "-qq", "-o", str(out), "-e", "trace=pwrite64,fdatasync,write,fallocate"]
+    command += [sys.executable, "-m", "tests.unit.journal.losing_process", str(root), durability, "1", "20"]
+    done = run(command, cwd=REPOSITORY, capture_output=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr.decode()
+    return whole_calls(out.read_text())
+
+
 def whole_calls(trace: str) -> list[str]:
     """strace's lines with those that other threads interrupted put together again."""
     lines, begun = [], dict[str, str]()
