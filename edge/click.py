@@ -56,9 +56,11 @@ class ClickCore:
         peer: str,
         scheme: str,
         now_ms: int,
+        reported_ms: int,
     ) -> Click | None:
         """What a GET or HEAD of `path` comes to, None for an unknown link. `headers` is `pairs` as a mapping, `peer`
-        the other end's address, `scheme` the connection's."""
+        the other end's address, `scheme` the connection's; `now_ms` is what the clock says, `reported_ms` what is
+        reported (edge.clock)."""
         campaign = find(table, path)
         if campaign is None:
             return None
@@ -84,7 +86,7 @@ class ClickCore:
             location = decision.template.location(click_id, campaign, parameters, agent, network, request, now_ms)
         event = click_payload(
             click_id,
-            now_ms,
+            reported_ms,
             mode,
             campaign,
             request,
@@ -94,6 +96,7 @@ class ClickCore:
             keys,
             location,
             self._ip_storage,
+            clock_suspect=reported_ms != now_ms,
         )
         answer = None
         if mode == _PREFETCH:

@@ -22,6 +22,7 @@ from shared.traffic import RULES_VERSION, Flag
 
 _TRUNCATED = int(Flag.TRUNCATED_PARAMETERS)
 _SALT_DERIVED = int(Flag.SALT_DERIVED)
+_CLOCK_SUSPECT = int(Flag.CLOCK_SUSPECT)
 _FROM_CAMPAIGN, _FROM_LINK = 0, 1
 _NO_OTHERS: Final[dict[str, str]] = {}
 
@@ -40,9 +41,11 @@ def click_payload(
     keys: VisitorKeys,
     location: str,
     ip_storage: IpStorage,
+    *,
+    clock_suspect: bool = False,
 ) -> bytes:
-    """The event encoded; nothing in it names the full address unless `ip_storage` is `full`. One that no record can
-    hold is flagged and gives way in what a stranger may lengthen at will."""
+    """The event encoded, `now_ms` the time to report. Nothing in it names the full address unless `ip_storage` is
+    `full`. One that no record can hold is flagged and gives way in what a stranger may lengthen at will."""
     verdict, agent, network = judgement
     (visitor, visitor_prev, address, address_prev), derived = keys
     flags = verdict.flags | parameters.flags
@@ -121,4 +124,5 @@ def click_payload(
         keys,
         cut(location),
         ip_storage,
+        clock_suspect=clock_suspect,
     )

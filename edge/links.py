@@ -10,6 +10,7 @@ from typing import Final, Literal, Protocol
 from edge import answers
 from edge.answers import Answer
 from edge.click import Click, ClickCore
+from edge.clock import Clock
 from edge.counters import Counters
 from edge.request_head import Pairs
 from edge.routing_table import RoutingTable
@@ -43,6 +44,7 @@ class Links:
         self._address = core.address
         self._strangers = strangers
         self._routing = routing
+        self._now = Clock().now
         self._take = journal.take
         self._declare_lost = journal.declare_lost
         self._counters = counters
@@ -66,12 +68,12 @@ class Links:
         if table is None:
             self._counters.add("not_ready")
             return reply.give(answers.UNAVAILABLE)
-        now_ms = time.time_ns() // 1_000_000
-        click = self._judge(table, method, path, query, headers, pairs, peer, scheme, now_ms)
+        now_ms, reported_ms = self._now()
+        click = self._judge(table, method, path, query, headers, pairs, peer, scheme, now_ms, reported_ms)
         if click is None:
             # Unknown, foreign and deleted links go this one way, so that neither body nor time tells them apart.
             reply.give(answers.NOT_FOUND)
-            return self._unknown(method, path, query, headers, pairs, peer, now_ms)
+            return self._unknown(method, path, query, headers, pairs, peer, reported_ms)
         try:
             self._take(events.CLICK, click[0], partial(self._settled, click, reply))
         except NotJournaled as error:

@@ -111,6 +111,8 @@ class Flag(IntFlag):
     """Claims a crawler whose operator publishes its ranges, from elsewhere. edge.classify.rules."""
     ALLOW_LISTED = 1 << 14
     """Address on the operator's residential allow list. edge.classify.network."""
+    CLOCK_SUSPECT = 1 << 15
+    """The edge's clock had been stepped: the reported time is what it would have said without. edge.clock."""
 
 
 CLASS_NAMES = {int(member): member.name.lower() for member in TrafficClass}

@@ -152,7 +152,7 @@ def test_any_request_is_one_event_that_ingest_stores(
     pairs: list[tuple[bytes, bytes]], peer: str, now_ms: int,
 ) -> None:  # fmt: skip
     path = "/c/" + slug(number)
-    click = cores[storage].judge(TABLE, method, path, query, dict(pairs), pairs, peer, "http", now_ms)
+    click = cores[storage].judge(TABLE, method, path, query, dict(pairs), pairs, peer, "http", now_ms, now_ms)
     if number == 8:
         assert click is None
         return

@@ -154,6 +154,7 @@ _any_url = st.one_of(
 @searched
 @given(_any_url)
 @example("https://h.example/\ud800")
+@example("https://h.example/{sub1")
 def test_what_is_compiled_is_what_may_be_saved(url: str) -> None:
     try:
         check_url(url)

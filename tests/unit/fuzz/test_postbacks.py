@@ -113,6 +113,8 @@ def test_the_first_spelling_with_a_value_is_the_field(pairs: list[Pair]) -> None
 
 @searched
 @given(_pairs | _calls(), st.just(NOON_MS) | st.integers(0, 2**45))
+@example([("cid", "clk_x"), ("payout", "-1"), ("status", "rejected")], NOON_MS)
+@example([("cid", "clk_x"), ("time", str(NOON_MS + 300_001))], NOON_MS)
 def test_a_call_is_read_as_the_contract_has_it_or_refused_by_one_reason(pairs: list[Pair], now_ms: int) -> None:
     fields = postback.named(pairs)
     faults = {reason for reason in FAULTS if is_faulty(fields, reason)}

@@ -97,7 +97,7 @@ def test_a_campaign_is_served_whole_or_left_out(core: ClickCore, text: bytes) ->
 def click_is_stored(core: ClickCore, table: Table, campaign: Campaign) -> None:
     assert table.by_uuid[campaign.row.uuid] is campaign
     query = b"sub1=a&cost=1&a=b&zone=c&=d"
-    click = core.judge(table, "GET", f"/c/{campaign.row.uuid}", query, {}, [], "203.0.113.5", "http", NOON_MS)
+    click = core.judge(table, "GET", f"/c/{campaign.row.uuid}", query, {}, [], "203.0.113.5", "http", NOON_MS, NOON_MS)
     assert (click is None) == (campaign.status == "deleted")
     if click is not None:
         payload, answer, location, _ = click
