@@ -249,6 +249,8 @@ def decode_copy(content: bytes) -> RawTable:
     if not isinstance(head, dict) or head.get("format") != COPY_FORMAT:
         raise ValueError("the copy has another format")
     campaigns, accounts = head["campaigns"], head["accounts"]
+    if not all(type(number) is int for number in (head["version"], campaigns, accounts)):
+        raise ValueError("the copy has no version")
     if len(lines) != 1 + campaigns + accounts + 1:
         raise ValueError("the copy is not complete")
     rows = lines[1:]
