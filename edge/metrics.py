@@ -28,6 +28,7 @@ _GAUGES: Final = {
     "journal_sync_age_seconds": "Time since a record last became durable, by worker",
     "journal_full": "1 while the journal stands at its limit and clicks are declared lost or refused, by worker",
     "declared_losses": "Clicks that were answered and not recorded, as this life of the worker declared them, by worker",
+    "journal_abandoned_segments": "Failed writes and syncs that were answered by a new segment, by worker",
     "ip_file_age_seconds": "Age of a file of IP data, by file",
 }
 
@@ -58,6 +59,7 @@ class EdgeMetrics(Collector):
             ("journal_synced_seq", lambda report: report["synced_seq"]),
             ("journal_full", lambda report: int(report["journal_full"])),
             ("declared_losses", lambda report: report["declared_losses"]),
+            ("journal_abandoned_segments", lambda report: report["abandoned_segments"]),
             ("journal_sync_age_seconds", lambda report: _age(report["synced_at"], now)),
         ):
             family = GaugeMetricFamily(PREFIX + name, _GAUGES[name], labels=["worker"])

@@ -93,7 +93,7 @@ class EdgeProtocol(HttpToolsProtocol, Connection):
         self._peer = ""
         self._phase = IDLE
         self._since = 0
-        self._unread = 0
+        self._unread_since = 0
         # What of the bytes in hand belongs to the head that is being read.
         self._fed = 0
         self._fresh = False
@@ -137,10 +137,14 @@ class EdgeProtocol(HttpToolsProtocol, Connection):
             if isinstance(waiting, RequestResponseCycle):
                 _disconnect(waiting)
         self._queue.clear()
+        # Until the collector comes by: a closed connection is part of a cycle, and its requests may have been large.
+        self.url, self.headers, self._pairs, self._headers = b"", [], [], {}
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """The other side sends no more. What it asked for is still answered; then, or at once, this side closes."""
         self._half_closed = True
+        if self._phase in (HEAD, BODY):
+            self._drop_unfinished()
         return bool(self._queue)
 
     def data_received(self, data: bytes) -> None:
@@ -339,16 +343,21 @@ class EdgeProtocol(HttpToolsProtocol, Connection):
         """Answer what is being read, behind all that came before it, and read no more."""
         self.site.counters.add("refused_requests")
         self._last = True
-        reply, self._link = self._link, None
-        if reply is None:
-            if self._phase == BODY and self._queue and self._queue[-1] is self.cycle:
+        self._drop_unfinished()
+        reply = DirectReply(self, False, True)
+        self._queue.append(reply)
+        reply.give(answer)
+
+    def _drop_unfinished(self) -> None:
+        """Forget the request that is being read: it will not come to its end."""
+        if self._phase == BODY and self._queue:
+            if self._link is not None:
+                self._queue.pop()
+            elif self._queue[-1] is self.cycle:
                 _disconnect(self.cycle)
                 self._queue.pop()
-            reply = DirectReply(self, False, True)
-            self._queue.append(reply)
+        self._link = None
         self._phase = IDLE
-        reply.close = True
-        reply.give(answer)
 
     # Answers.
 
@@ -438,11 +447,11 @@ class EdgeProtocol(HttpToolsProtocol, Connection):
     def look_after(self, tick: int) -> None:
         """See `Connection.look_after`."""
         if self.transport.get_write_buffer_size():
-            self._unread += 1
-            if self._unread > UNREAD_LIMIT:
+            self._unread_since = self._unread_since or tick
+            if tick - self._unread_since >= UNREAD_LIMIT:
                 self.transport.abort()
             return
-        self._unread = 0
+        self._unread_since = 0
         phase = self._phase
         if phase == IDLE and self._queue:
             return

@@ -175,6 +175,7 @@ class Worker:
             "synced_at": time.time() - (time.monotonic() - journal.last_sync_at),
             "journal_full": journal.is_full,
             "declared_losses": journal.declared_losses,
+            "abandoned_segments": journal.abandoned_segments,
             "ip_data": status.summary,
             "ip_files": {file.name: {"as_of": file.as_of, "problem": file.problem} for file in status.files},
             "counters": self._counters.snapshot(),

@@ -1,13 +1,15 @@
 """An edge whose workers' system calls are traced, or made to fail, or kill them; on a socket of the test if wanted."""
 
 import asyncio
+import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -17,7 +19,7 @@ import psutil
 
 from shared.data_dir import write_private
 from shared.ids import KeyRing
-from tests.faults.edge.visitors import Ledger
+from tests.faults.edge.visitors import Ledger, Visitor
 from tests.integration.edge.harness import REPOSITORY, Edge, await_true
 
 PATIENT: Final = 60.0
@@ -184,9 +186,29 @@ def listens(edge: Edge) -> bool:
     return any(each.status == psutil.CONN_LISTEN and each.laddr.port == edge.port for each in found)
 
 
-def served_ports(pid: int) -> set[int]:
-    """The ports at the other ends of a worker's connections."""
-    return {each.raddr.port for each in psutil.Process(pid).net_connections("tcp4") if each.raddr}
+@contextmanager
+def frozen(pid: int) -> Iterator[None]:
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+async def connected_to_each(edge: Edge, each: int) -> tuple[list[Visitor], list[Visitor]]:
+    """So many visitors with a kept connection to the first of two workers, and to the second; a ledger for each
+    side. They have clicked once."""
+    first, second = pids_of(edge, 2)
+    sides = []
+    for other in (second, first):
+        ledger = Ledger()
+        visitors = [Visitor(edge.port, "kept", ledger, converts=True, pause=0.02) for _ in range(each)]
+        # Which worker takes a connection is nobody's choice, so one of them is not there.
+        with frozen(other):
+            await asyncio.gather(*(visitor.turn() for visitor in visitors))
+        assert len(ledger.clicks) == each
+        sides.append(visitors)
+    return sides[0], sides[1]
 
 
 def is_alive(pid: int) -> bool:

@@ -5,12 +5,8 @@ Leaves processes that die to test_restart.py and a Valkey that is gone to tests/
 """
 
 import asyncio
-import os
-import signal
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,25 +16,17 @@ from shared.data_dir import DataDir
 from tests.faults.edge.faulty_edge import (
     FaultyEdge,
     assert_answered_once,
+    connected_to_each,
+    frozen,
     meanwhile,
     more_clicks,
     pids_of,
-    served_ports,
 )
 from tests.faults.edge.visitors import CAMPAIGN, PIPELINED, Ledger, Style, Visitor, visiting
 from tests.integration.edge.harness import Valkey, await_true
 
 STYLES: tuple[Style, ...] = ("kept", "kept", "single", "single", "pipelined")
 LONGER_THAN_A_REPORT_IS_FRESH = 4.0
-
-
-@contextmanager
-def frozen(pid: int) -> Iterator[None]:
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 def edge_at(tmp_path: Path, valkey: Valkey, workers: int = 1) -> FaultyEdge:
@@ -84,31 +72,24 @@ def read_to_end(connection: socket.socket) -> None:
 
 
 async def test_a_frozen_worker_holds_up_only_its_own_connections(tmp_path: Path, valkey: Valkey) -> None:
-    ledgers = {True: Ledger(), False: Ledger()}
     with edge_at(tmp_path, valkey, 2) as edge:
         await asyncio.to_thread(edge.await_workers, (0, 1))
         first, _ = pids_of(edge, 2)
-        visitors = [Visitor(edge.port, "kept", Ledger(), pause=0.02) for _ in range(12)]
-        await asyncio.gather(*(visitor.turn() for visitor in visitors))
-        theirs = served_ports(first)
-        for visitor in visitors:
-            own = ledgers[visitor.local_ports[0] in theirs]
-            own.clicks += visitor.ledger.clicks
-            visitor.ledger = own
-        assert all(ledger.clicks for ledger in ledgers.values())
-        async with visiting(visitors):
+        theirs, free = await connected_to_each(edge, 6)
+        held_up, going_on = theirs[0].ledger, free[0].ledger
+        async with visiting([*theirs, *free]):
             with frozen(first):
                 await meanwhile(lambda: edge.admin("/readyz").json()["workers"] == [1], "one worker is not fresh")
-                held = len(ledgers[True].clicks)
-                newcomers = [Visitor(edge.port, "single", ledgers[False]) for _ in range(6)]
+                held = len(held_up.clicks)
+                newcomers = [Visitor(edge.port, "single", going_on) for _ in range(6)]
                 await asyncio.gather(*(visitor.run(asyncio.Event(), 5) for visitor in newcomers))
-                await more_clicks(ledgers[False], 60, "the other worker goes on")
-                assert len(ledgers[True].clicks) == held
+                await more_clicks(going_on, 60, "the other worker goes on")
+                assert len(held_up.clicks) == held
             await asyncio.to_thread(edge.await_workers, (0, 1))
-            await more_clicks(ledgers[True], 10, "the frozen worker goes on")
-        both = Ledger(ledgers[True].clicks + ledgers[False].clicks)
+            await more_clicks(held_up, 10, "the frozen worker goes on")
+        both = Ledger(held_up.clicks + going_on.clicks, held_up.postbacks + going_on.postbacks)
         assert_answered_once(edge, both)
-    assert ledgers[True].broken + ledgers[False].broken == []
+    assert held_up.broken + going_on.broken == []
 
 
 async def test_clicks_need_no_supervisor(tmp_path: Path, valkey: Valkey) -> None:

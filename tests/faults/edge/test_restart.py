@@ -19,12 +19,12 @@ from shared.data_dir import DataDir
 from tests.faults.edge.faulty_edge import (
     FaultyEdge,
     assert_answered_once,
+    connected_to_each,
     is_alive,
     listens,
     more_clicks,
     pids_of,
     replaced,
-    served_ports,
 )
 from tests.faults.edge.visitors import CAMPAIGN, Ledger, Style, Visitor, visiting
 from tests.integration.edge.harness import Valkey, await_true
@@ -97,32 +97,25 @@ async def test_a_worker_that_is_told_to_end_breaks_no_connection_and_is_replaced
 
 
 async def test_of_a_killed_worker_only_its_own_connections_notice(tmp_path: Path, valkey: Valkey) -> None:
-    ledgers = (Ledger(), Ledger())
     with edge_at(tmp_path, valkey, 2) as edge:
         await asyncio.to_thread(edge.await_workers, (0, 1))
         first, second = pids_of(edge, 2)
-        visitors = [Visitor(edge.port, "kept", Ledger(), converts=True) for _ in range(16)]
-        await asyncio.gather(*(visitor.turn() for visitor in visitors))
-        for visitor in visitors:
-            # Each stays on its connection, so it stays with one worker.
-            owner = 0 if visitor.local_ports[0] in served_ports(first) else 1
-            ledgers[owner].clicks += visitor.ledger.clicks
-            visitor.ledger = ledgers[owner]
-        assert {visitor.ledger is ledgers[0] for visitor in visitors} == {True, False}
-        async with visiting(visitors):
+        theirs, others = await connected_to_each(edge, 8)
+        noticing, untouched = theirs[0].ledger, others[0].ledger
+        async with visiting([*theirs, *others]):
             await asyncio.sleep(0.5)
             os.kill(first, signal.SIGKILL)
             await asyncio.sleep(0.5)
             assert is_alive(second)
             await replaced(edge, 2, [first])
-            await more_clicks(ledgers[1], 20)
+            await more_clicks(untouched, 20)
         assert edge.worker_pid(1) == second
-        assert ledgers[1].broken == []
-        assert 0 < len(ledgers[0].broken) <= len(visitors)
+        assert untouched.broken == []
+        assert 0 < len(noticing.broken) <= len(theirs)
         everything = Ledger(
-            ledgers[0].clicks + ledgers[1].clicks,
-            ledgers[0].postbacks + ledgers[1].postbacks,
-            unanswered=ledgers[0].unanswered,
+            noticing.clicks + untouched.clicks,
+            noticing.postbacks + untouched.postbacks,
+            unanswered=noticing.unanswered,
         )
         assert_answered_once(edge, everything)
 

@@ -42,6 +42,7 @@ def report(**changes: object) -> dict[str, object]:
         "synced_at": time.time() - 1,
         "journal_full": False,
         "declared_losses": 0,
+        "abandoned_segments": 0,
         "ip_files": {"tor.txt": {"as_of": time.time() - 60, "problem": ""}},
     }
     return plain | changes

@@ -35,6 +35,7 @@ from tests.unit.fuzz.effort import searched
 from tests.unit.fuzz.hostile import queries, raw_values
 
 STREAM = bytes(16)
+PROXIES = TrustedProxies([ip_network("127.0.0.0/8")])
 RING = KeyRing.generate()
 DESTINATION = (
     "https://shop.example:8443/{sub1}/{country}?c={clickid}&k={campaign_id}&p={cost}&n={campaign_name}&i={isp}&t={city}"
@@ -79,7 +80,7 @@ EXPECTED_DETAILS = set(
 
 
 def slug(number: int) -> str:
-    return f"00000000-0000-4000-8000-{number:012d}"
+    return f"00000000-0000-4000-8000-ab{number:010d}"
 
 
 def row(number: int, **changes: Any) -> CampaignRow:
@@ -98,7 +99,7 @@ ROWS = (
     row(9, destination_url="https://shop.example/?" + "{sub1}" * 600),
 )
 ACCOUNTS = (AccountRow(id=1, version=1), AccountRow(id=2, version=1, status="suspended"))
-TABLE, _ = built(raw_table(*ROWS, accounts=ACCOUNTS, salts={"2026-09-21": "ab" * 32}))
+TABLE, _ = built(raw_table(*ROWS, accounts=ACCOUNTS, salts={"2026-09-20": "cd" * 32, "2026-09-21": "ab" * 32}))
 STORAGE: tuple[IpStorage, ...] = ("truncated", "full", "none")
 
 
@@ -109,7 +110,7 @@ def cores(tmp_path_factory: pytest.TempPathFactory) -> dict[IpStorage, ClickCore
     (folder / "datacenter.txt").write_text("198.51.100.0/24\n")
     (folder / "crawler.txt").write_text("198.51.100.64/26\n")
     classifier = Classifier(UserAgents(), NetworkData(folder))
-    reader = RequestReader(TrustedProxies([ip_network("127.0.0.0/8")]))
+    reader = RequestReader(PROXIES)
     return {storage: ClickCore(classifier, ClickIds(RING), reader, storage) for storage in STORAGE}
 
 
@@ -147,11 +148,13 @@ _headers = st.lists(
 @example("full", "GET", 1, b"&".join(b"sub%d=%s" % (n, b'"' * 1024) for n in range(1, 21)) + b"&"
          + b"&".join(n + b"=" + b'"' * 1024 for n in (b"gclid", b"wbraid", b"gbraid", b"fbclid", b"ttclid", b"msclkid")),
          [(b"user-agent", b'"' * 1024), (b"referer", b'"' * 1024)], "203.0.113.5", NOON_MS)  # fmt: skip
+@example("full", "GET", 1, b"", [(b"x-forwarded-for", b"203.0.113.77"), (b"x-forwarded-for", b"127.0.0.9")], "127.0.0.1",
+         NOON_MS)  # fmt: skip
 def test_any_request_is_one_event_that_ingest_stores(
     cores: dict[IpStorage, ClickCore], storage: IpStorage, method: str, number: int, query: bytes,
     pairs: list[tuple[bytes, bytes]], peer: str, now_ms: int,
 ) -> None:  # fmt: skip
-    path = "/c/" + slug(number)
+    path = "/c/" + (slug(number) if len(query) % 2 else slug(number).upper())
     click = cores[storage].judge(TABLE, method, path, query, dict(pairs), pairs, peer, "http", now_ms, now_ms)
     if number == 8:
         assert click is None
@@ -174,6 +177,10 @@ def test_any_request_is_one_event_that_ingest_stores(
     if storage != "full":
         kept = {"203.0.113.77": "203.0.113.0", "198.51.100.7": "198.51.100.0", "2001:db8::77": "2001:db8::"}
         assert event["ip"] not in kept
+    assert bool(event["flags"] & Flag.SALT_DERIVED) == (now_ms // 86_400_000 != NOON_MS // 86_400_000)
+    if storage == "full":
+        forwarded = [value.decode("latin-1") for name, value in pairs if name == b"x-forwarded-for"]
+        assert event["ip"] == PROXIES.visitor(peer, forwarded).text
     judge_sayings(event, query, dict(pairs))
     judge_target(click, event)
 

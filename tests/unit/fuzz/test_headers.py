@@ -128,6 +128,9 @@ def test_no_header_gives_an_address_that_is_not_written_in_it(headers: list[str]
 
 @searched
 @given(st.text("0123456789abcdefABCDEF.:[]% \t\x00é٣²", max_size=45) | st.text(max_size=45))
+@example("1.2.3.4:65536")
+@example("[::1]:65536")
+@example("1.2.3.4:٣")
 def test_an_address_is_read_as_the_standard_library_reads_it(text: str) -> None:
     found = parse_address(text)
     bare = text.strip(" \t")

@@ -77,6 +77,7 @@ def table_of(campaigns: list[bytes], accounts: list[bytes]) -> Table:
 @searched
 @given(_changed(CAMPAIGN) | _noise)
 @example(orjson.dumps(CAMPAIGN | {"id": []}))
+@example(orjson.dumps(CAMPAIGN | {"id": True}))
 @example(orjson.dumps(CAMPAIGN | {"uuid": {}}))
 @example(orjson.dumps(CAMPAIGN | {"id": 2**31}))
 @example(orjson.dumps(CAMPAIGN | {"name": None, "destination_url": "https://h.example/?n={campaign_name}"}))
@@ -96,6 +97,7 @@ def test_a_campaign_is_served_whole_or_left_out(core: ClickCore, text: bytes) ->
 
 def click_is_stored(core: ClickCore, table: Table, campaign: Campaign) -> None:
     assert table.by_uuid[campaign.row.uuid] is campaign
+    assert type(campaign.id) is int
     query = b"sub1=a&cost=1&a=b&zone=c&=d"
     click = core.judge(table, "GET", f"/c/{campaign.row.uuid}", query, {}, [], "203.0.113.5", "http", NOON_MS, NOON_MS)
     assert (click is None) == (campaign.status == "deleted")
