@@ -27,7 +27,7 @@ _GAUGES: Final = {
     "journal_synced_seq": "Last record of the stream that is durable, by worker",
     "journal_sync_age_seconds": "Time since a record last became durable, by worker",
     "journal_full": "1 while the journal stands at its limit and clicks are declared lost or refused, by worker",
-    "declared_losses": "Clicks that were answered and not recorded, as this life of the worker declared them, by worker",
+    "declared_losses": "Clicks answered and not recorded, as declared by all streams on this disk, dead workers' too",
     "journal_abandoned_segments": "Failed writes and syncs that were answered by a new segment, by worker",
     "ip_file_age_seconds": "Age of a file of IP data, by file",
 }
@@ -39,17 +39,26 @@ class EdgeMetrics(Collector):
     """All metrics of one edge. `reports` are the live workers' last ones by index; `counts` the sums over all
     workers, dead ones included."""
 
-    def __init__(self, reports: Mapping[int, Report], counts: Mapping[str, int], running: int, restarts: int) -> None:
+    def __init__(
+        self,
+        reports: Mapping[int, Report],
+        counts: Mapping[str, int],
+        running: int,
+        restarts: int,
+        declared_losses: int,
+    ) -> None:
         self._reports = reports
         self._counts = counts
         self._running = running
         self._restarts = restarts
+        self._declared_losses = declared_losses
 
     def collect(self) -> Iterator[Metric]:
         yield from self._counters()
         now = time.time()
         yield _gauge("workers", self._running)
         yield _gauge("workers_ready", sum(1 for report in self._reports.values() if report["ready"]))
+        yield _gauge("declared_losses", self._declared_losses)
         yield CounterMetricFamily(PREFIX + "worker_restarts", _GAUGES["worker_restarts"], value=self._restarts)
         for name, read in (
             ("table_version", lambda report: report["version"]),
@@ -58,7 +67,6 @@ class EdgeMetrics(Collector):
             ("unreadable_rows", lambda report: report["unreadable_rows"]),
             ("journal_synced_seq", lambda report: report["synced_seq"]),
             ("journal_full", lambda report: int(report["journal_full"])),
-            ("declared_losses", lambda report: report["declared_losses"]),
             ("journal_abandoned_segments", lambda report: report["abandoned_segments"]),
             ("journal_sync_age_seconds", lambda report: _age(report["synced_at"], now)),
         ):

@@ -28,9 +28,10 @@ class Server(uvicorn.Server):
 
     async def _take_queued(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        while True:
+        # No more than the queue can have held: those who come meanwhile would keep a worker from its end.
+        for _ in range(BACKLOG):
             try:
-                connection, _ = listener.accept()
+                connection, _peer = listener.accept()
             except OSError:
                 return  # the queue is empty
             connection.setblocking(False)

@@ -22,6 +22,7 @@ from edge.metrics import EdgeMetrics
 from edge.server import BACKLOG, DRAIN_SECONDS, Server
 from edge.settings import EdgeSettings
 from shared.data_dir import write_private
+from shared.journal import read_losses, streams
 
 log = structlog.get_logger("edge.supervisor")
 
@@ -75,9 +76,21 @@ class Supervisor:
         pid_file = self._edge.data_dir.pid_file(f"edge-{index}")
         while not self._stopping.is_set():
             started = time.monotonic()
-            process, reports = await self._start(index)
+            try:
+                process, reports = await self._start(index)
+            except OSError as error:
+                # No process, no pipe, no memory just now: the machine may have them again in a moment.
+                pause = LONGEST_PAUSE_SECONDS
+                log.error("worker cannot be started, it is tried again", worker=index, reason=str(error))
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), pause)
+                continue
             self._processes[index] = process
-            write_private(pid_file, f"{process.pid}\n")
+            try:
+                write_private(pid_file, f"{process.pid}\n")
+            except OSError as error:
+                # On a full disk a worker without its pid in a file is worth more than none.
+                log.error("pid file not written", worker=index, reason=str(error))
             await self._listen(index, reports)
             status = await process.wait()
             del self._processes[index]
@@ -113,7 +126,7 @@ class Supervisor:
 
     async def _listen(self, index: int, reports: asyncio.StreamReader) -> None:
         """Take in the worker's reports until it closes its end of the pipe, which it does when it dies."""
-        while line := await reports.readline():
+        while line := await _line(reports):
             if line.endswith(b"\n"):
                 self._reports[index] = (time.monotonic(), orjson.loads(line))
 
@@ -143,7 +156,10 @@ class Supervisor:
         counts = Counter(self._counts_of_dead)
         for _, report in self._reports.values():
             counts.update(report["counters"])
-        return EdgeMetrics(self.reports(), counts, len(self._processes), self._restarts)
+        return EdgeMetrics(self.reports(), counts, len(self._processes), self._restarts, self._declared_losses())
+
+    def _declared_losses(self) -> int:
+        return sum(read_losses(path) for path in streams(self._edge.data_dir.journal))
 
     def _admin_server(self) -> Server:
         return Server(
@@ -159,6 +175,15 @@ class Supervisor:
                 timeout_graceful_shutdown=1,
             )
         )
+
+
+async def _line(reports: asyncio.StreamReader) -> bytes:
+    """The next line, b"" at the end, or when what comes is none of ours."""
+    try:
+        return await reports.readline()
+    except ValueError as error:
+        log.error("a worker's report is too long", reason=str(error))
+        return b""
 
 
 def _bound(host: str, port: int) -> socket.socket:

@@ -8,7 +8,7 @@ from pathlib import Path
 from shared.journal.group import Group
 from shared.journal.loss_page import LossPage
 from shared.journal.record import FIRST_SEQ
-from shared.journal.segment import OpenSegment
+from shared.journal.segment import NoRoom, OpenSegment
 from shared.journal.stream import Birth, SegmentName, conceive, reveal
 from shared.journal.tail import Tail
 
@@ -35,7 +35,13 @@ class OpenStream:
         try:
             losses = LossPage.create(birth.hidden, birth.stream)
             name = SegmentName(FIRST_SEQ)
-            segment = OpenSegment.create(birth.hidden, birth.stream, name, segment_bytes, durable=True)
+            try:
+                segment = OpenSegment.create(birth.hidden, birth.stream, name, segment_bytes, durable=True)
+            except NoRoom:
+                # A worker that starts now can still answer and declare what it loses.
+                segment = OpenSegment.create(
+                    birth.hidden, birth.stream, name, segment_bytes, roomless=True, durable=True
+                )
             path = reveal(birth)
         except BaseException:
             for opened in (losses, segment):

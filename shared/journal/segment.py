@@ -42,9 +42,18 @@ class OpenSegment:
 
     @classmethod
     def create(
-        cls, directory: Path, stream: bytes, name: SegmentName, limit: int, *, room: int = 0, durable: bool
+        cls,
+        directory: Path,
+        stream: bytes,
+        name: SegmentName,
+        limit: int,
+        *,
+        room: int = 0,
+        roomless: bool = False,
+        durable: bool,
     ) -> "OpenSegment":
-        """A new segment under its final name, with room for a first write of `room` bytes.
+        """A new segment under its final name, with room for a first write of `room` bytes; `roomless` with none at
+        all, for a disk that has nothing to give.
 
         The header is written before the file gets its name, so a reader never meets a segment without one. With
         `durable`, header and name have reached the disk. Raises `NoRoom` while nothing of it can be seen yet.
@@ -54,9 +63,13 @@ class OpenSegment:
         try:
             fd = os.open(hidden, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
             segment = cls(fd, limit)
-            segment.make_room(SEGMENT_HEADER_BYTES)
+            if roomless:
+                segment._reserve(SEGMENT_HEADER_BYTES)
+            else:
+                segment.make_room(SEGMENT_HEADER_BYTES)
             segment.write(encode_segment_header(stream, name.first_seq))
-            segment.make_room(room)
+            if not roomless:
+                segment.make_room(room)
             if durable:
                 os.fsync(fd)
             hidden.rename(directory / name.file)

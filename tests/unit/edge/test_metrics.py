@@ -57,7 +57,7 @@ def samples(metrics: EdgeMetrics) -> dict[tuple[str, tuple[str, ...]], float]:
 
 
 def test_counts_are_rendered_with_their_labels() -> None:
-    found = samples(EdgeMetrics({}, counted().snapshot(), 1, 0))
+    found = samples(EdgeMetrics({}, counted().snapshot(), 1, 0, 30))
     labelled = {(name, frozenset(labels)): value for (name, labels), value in found.items()}
     assert labelled["clicks_total", frozenset(("click", "real", "redirected"))] == 2
     assert labelled["clicks_total", frozenset(("head", "bot", "blocked"))] == 1
@@ -70,13 +70,13 @@ def test_counts_are_rendered_with_their_labels() -> None:
 
 
 def test_every_counter_is_there_from_the_start() -> None:
-    text = render(EdgeMetrics({}, Counters().snapshot(), 0, 0)).decode()
+    text = render(EdgeMetrics({}, Counters().snapshot(), 0, 0, 0)).decode()
     for name, meaning in COUNTERS.items():
         assert f"# HELP {PREFIX}{name}_total {meaning}\n" in text
 
 
 def test_gauges_tell_each_worker_apart() -> None:
-    found = samples(EdgeMetrics({0: report(), 1: report(ready=False, version=None, confirmed_at=None)}, {}, 2, 7))
+    found = samples(EdgeMetrics({0: report(), 1: report(ready=False, version=None, confirmed_at=None)}, {}, 2, 7, 0))
     assert found["workers", ()] == 2
     assert found["workers_ready", ()] == 1
     assert found["worker_restarts_total", ()] == 7
@@ -87,7 +87,7 @@ def test_gauges_tell_each_worker_apart() -> None:
 
 
 def test_an_unknown_count_of_another_version_is_passed_over() -> None:
-    assert not any(name == "novelty_total" for name, _ in samples(EdgeMetrics({}, {"novelty": 1}, 0, 0)))
+    assert not any(name == "novelty_total" for name, _ in samples(EdgeMetrics({}, {"novelty": 1}, 0, 0, 0)))
 
 
 @pytest.fixture

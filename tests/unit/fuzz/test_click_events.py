@@ -154,8 +154,9 @@ def test_any_request_is_one_event_that_ingest_stores(
     cores: dict[IpStorage, ClickCore], storage: IpStorage, method: str, number: int, query: bytes,
     pairs: list[tuple[bytes, bytes]], peer: str, now_ms: int,
 ) -> None:  # fmt: skip
+    reported_ms = now_ms + 3_600_000 if len(pairs) == 3 and now_ms < NOON_MS else now_ms
     path = "/c/" + (slug(number) if len(query) % 2 else slug(number).upper())
-    click = cores[storage].judge(TABLE, method, path, query, dict(pairs), pairs, peer, "http", now_ms, now_ms)
+    click = cores[storage].judge(TABLE, method, path, query, dict(pairs), pairs, peer, "http", now_ms, reported_ms)
     if number == 8:
         assert click is None
         return
@@ -168,6 +169,8 @@ def test_any_request_is_one_event_that_ingest_stores(
     assert ClickIds(RING).prove(event["id"]) == ClickIds(RING).prove(click_id_text(stored.click_id))
     proven = ClickIds(RING).prove(event["id"])
     assert (proven.time_ms, proven.campaign_id) == (now_ms, number), "never clamped"
+    assert event["ts"] == reported_ms
+    assert bool(event["flags"] & Flag.CLOCK_SUSPECT) == (reported_ms != now_ms)
     assert (event["mode"], event["class"], event["outcome"]) == labels
     assert event["class"] != TrafficClass.UNKNOWN
     assert (event["mode"] == ClickMode.HEAD) == (method == "HEAD" and event["mode"] != ClickMode.PREFETCH)

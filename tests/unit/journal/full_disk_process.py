@@ -180,6 +180,24 @@ async def closing_on_a_full_disk(folder: Path, durability: str) -> None:
     assert [seq for seq, _, _ in records] == list(range(1, 31))
 
 
+async def opening_on_a_full_disk(folder: Path, durability: str) -> None:
+    (folder / "journal").mkdir()
+    let_go = fill(folder)
+    # A few pages are left: for the loss page and a header, not for what is reserved ahead.
+    os.truncate(folder / "filler", (folder / "filler").stat().st_size - 65_536)
+    books = open_books(folder, durability)
+    assert not await books.click()
+    assert not await books.click()
+    assert read_losses(books.journal.path) == books.lost == 2
+    let_go()
+    await until(lambda: not books.journal.is_full)
+    assert await books.click()
+    await books.journal.close()
+    with StreamReader(books.journal.path) as reader:
+        records, gaps, finished = read_on(reader)
+    assert (len(records), gaps, finished) == (1, [], True)
+
+
 def open_books(folder: Path, durability: str, segment_bytes: int = 64 << 20) -> Books:
     return Books(
         JournalWriter.open(
@@ -194,7 +212,12 @@ def open_books(folder: Path, durability: str, segment_bytes: int = 64 << 20) -> 
 
 SCENARIOS = {
     scenario.__name__: scenario
-    for scenario in (the_disk_is_taken_by_others, a_rotation_finds_no_inode, closing_on_a_full_disk)
+    for scenario in (
+        the_disk_is_taken_by_others,
+        a_rotation_finds_no_inode,
+        opening_on_a_full_disk,
+        closing_on_a_full_disk,
+    )
 }
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from shared.journal.stream import SegmentName, list_segments
 from tests.unit.journal.full_disk_process import (
     a_rotation_finds_no_inode,
     closing_on_a_full_disk,
+    opening_on_a_full_disk,
     the_disk_is_taken_by_others,
     until,
 )
@@ -41,6 +42,11 @@ def test_a_disk_that_others_fill_takes_back_clicks_and_keeps_postbacks(tmp_path:
 @BOTH
 def test_a_rotation_without_an_inode_leaves_the_old_segment_in_use(tmp_path: Path, durability: str) -> None:
     run_on_small_disk(tmp_path / "disk", PROCESS, a_rotation_finds_no_inode.__name__, durability, size="60m", inodes=30)
+
+
+@BOTH
+def test_a_journal_that_is_opened_on_a_full_disk_declares_and_later_records(tmp_path: Path, durability: str) -> None:
+    run_on_small_disk(tmp_path / "disk", PROCESS, opening_on_a_full_disk.__name__, durability)
 
 
 @BOTH
