@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help install up test check check-extras format bench mutants lock clean
+.PHONY: help install up test check check-extras format bench soak mutants lock clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -37,6 +37,9 @@ format: install  ## bring the sources into shape
 
 bench: install  ## print every figure of benchmarks/README.md beside its peer
 	$(BIN)/python -m benchmarks
+
+soak: install  ## ten minutes at full rate with ingest stopped: is the edge's memory flat?
+	$(BIN)/python -m tests.soak.edge_memory --minutes 10
 
 mutants: install  ## take each mechanism out and watch the kill test fail
 	$(BIN)/python -m tests.faults.mutants

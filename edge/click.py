@@ -75,7 +75,7 @@ class ClickCore:
         click_id = self._issue(campaign.id, now_ms)
         keys = self._keys(
             table.salts,
-            now_ms,
+            reported_ms,
             request.address,
             request.raw_user_agent,
             request.raw_accept_language,
@@ -83,7 +83,7 @@ class ClickCore:
         )
         location = ""
         if decision.template is not None and mode != _PREFETCH:
-            location = decision.template.location(click_id, campaign, parameters, agent, network, request, now_ms)
+            location = decision.template.location(click_id, campaign, parameters, agent, network, request, reported_ms)
         event = click_payload(
             click_id,
             reported_ms,

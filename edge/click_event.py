@@ -51,6 +51,8 @@ def click_payload(
     flags = verdict.flags | parameters.flags
     if derived:
         flags |= _SALT_DERIVED
+    if clock_suspect:
+        flags |= _CLOCK_SUSPECT
     cost, cost_from = parameters.cost, _FROM_LINK
     if cost is None:
         cost, cost_from = campaign.row.click_cost, _FROM_CAMPAIGN

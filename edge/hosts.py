@@ -1,12 +1,14 @@
 """Which host names the edge answers to: any other is 404, whatever it asks for (security X14). Pure."""
 
 import ipaddress
+import re
 from urllib.parse import urlsplit
 
 from edge.recent import Known
 
 _REMEMBERED = 1_024
 _LONGEST = 261
+_HOST = re.compile(r"(?:\[(?P<v6>[0-9a-f.]*:[0-9a-f:.]*)\]|(?P<name>[^\[\]:]+))(?::[0-9]*)?")
 
 
 class Hosts:
@@ -28,14 +30,11 @@ class Hosts:
 
 
 def _without_port(host: str) -> str:
-    if host.startswith("["):
-        name, closed, rest = host[1:].partition("]")
-        colon, port = rest[:1], rest[1:]
-        if not closed or ":" not in name or colon not in ("", ":"):
-            return ""
-    else:
-        name, _, port = host.partition(":")
-    return name.rstrip(".") if not port or port.isdigit() else ""
+    """The name or address in front of the port; "" for what no browser sends."""
+    match = _HOST.fullmatch(host)
+    if match is None:
+        return ""
+    return match["v6"] or match["name"].removesuffix(".")
 
 
 def is_loopback(name: str) -> bool:

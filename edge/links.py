@@ -38,13 +38,14 @@ class Links:
         journal: JournalWriter,
         counters: Counters,
         strangers: Strangers,
+        clock: Clock,
         on_disk_full: Literal["redirect", "refuse"],
     ) -> None:
         self._judge = core.judge
         self._address = core.address
         self._strangers = strangers
         self._routing = routing
-        self._now = Clock().now
+        self._now = clock.now
         self._take = journal.take
         self._declare_lost = journal.declare_lost
         self._counters = counters

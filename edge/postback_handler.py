@@ -11,6 +11,7 @@ from edge import errors, respond
 from edge.budget import SourceRate
 from edge.click_request import RequestReader, announces_prefetch
 from edge.client_ip import IpStorage, stored_ip
+from edge.clock import Clock
 from edge.counters import Counters
 from edge.postback_body import BodyRefused, read_call
 from edge.postbacks import REFUSING, Nonces, Sender, expired, judge, masked_query
@@ -46,6 +47,7 @@ class PostbackHandler:
         ip_storage: IpStorage,
         rate: SourceRate,
         strangers: Strangers,
+        clock: Clock,
     ) -> None:
         self._routing = routing
         self._journal = journal
@@ -55,6 +57,7 @@ class PostbackHandler:
         self._ip_storage: IpStorage = ip_storage
         self._rate = rate
         self._strangers = strangers
+        self._clock = clock
         self._nonces = Nonces()
 
     async def handle(self, request: Request, headers: dict[bytes, bytes]) -> Response:
@@ -79,7 +82,7 @@ class PostbackHandler:
         except BodyRefused as refusal:
             return self._uncounted("UNREADABLE", refusal.error)
 
-        now_ms = time.time_ns() // 1_000_000
+        _, now_ms = self._clock.now()
         arrival = _Arrival(request.method, headers, Sender(address, fields, given), now_ms, now)
         try:
             click = self._click_ids.prove(fields.get("click_id", "").strip())

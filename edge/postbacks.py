@@ -146,6 +146,8 @@ def judge(
             return postback.BAD_SIGNATURE
         if not nonces.first_use(campaign.id, sender.fields.get("nonce", ""), now_ms):
             return postback.BAD_SIGNATURE
+    elif row.postback_security != "open":
+        return postback.BAD_TOKEN  # a way of proof that a later version knows: nothing less will do
     elif call.status in postback.TAKING:
         return postback.HELD_TAKING
     elif call.payout is not None and call.payout > row.payout_limit():
@@ -190,6 +192,8 @@ def _signed(tokens: Iterable[str], sender: Sender, now_ms: int) -> bool:
         return False
     if abs(now_ms - int(ts) * 1000) > SIGNATURE_SECONDS * 1000:
         return False
+    if len({name for name, _ in sender.pairs}) < len(sender.pairs):
+        return False  # the first of a name counts, and the signature does not say which that is
     given = sender.fields.get("sig", "").lower().encode("utf-8", "replace")
     fits = False
     for token in tokens:

@@ -223,7 +223,7 @@ async def _read_all(redis: Redis) -> RawTable | None:
     version = _number(answers[0])
     if version is None:
         return None
-    salts = {day.decode(): text.decode() for day, text in answers[3].items()}
+    salts = {day.decode("utf-8", "replace"): text.decode("utf-8", "replace") for day, text in answers[3].items()}
     return RawTable(version, answers[1], answers[2], salts)
 
 

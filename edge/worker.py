@@ -28,6 +28,7 @@ from edge.classify.user_agent import UserAgents
 from edge.click import ClickCore
 from edge.click_request import RequestReader
 from edge.client_ip import TrustedProxies
+from edge.clock import Clock
 from edge.connections import Connections
 from edge.counters import Counters
 from edge.hosts import Hosts
@@ -120,12 +121,13 @@ class Worker:
         reader = RequestReader(proxies)
         core = ClickCore(Classifier(UserAgents(), network_data), click_ids, reader, settings.ip_storage)
         strangers = Strangers(journal, StrangerBudget(), settings.ip_storage, self._counters)
-        links = Links(core, routing, journal, self._counters, strangers, settings.on_disk_full)
+        clock = Clock()
+        links = Links(core, routing, journal, self._counters, strangers, clock, settings.on_disk_full)
         connections = Connections(settings.edge_connections_per_address, proxies)
         site = Site(links, Hosts(settings.edge_url, settings.edge_host), connections, self._counters)
         rate = SourceRate(settings.postback_rate)
         postbacks = PostbackHandler(
-            routing, journal, click_ids, reader, self._counters, settings.ip_storage, rate, strangers
+            routing, journal, click_ids, reader, self._counters, settings.ip_storage, rate, strangers, clock
         )
         return Server(
             uvicorn.Config(

@@ -30,6 +30,8 @@ UNRESERVED_MACROS: Final = frozenset(
 template need not look at them."""
 
 MAX_URL = 4096
+MAX_MACROS = 100
+"""So that no visitor's parameters make an address of megabytes out of one."""
 
 _SCHEME = re.compile(r"https?://", re.IGNORECASE)
 _UNFIT = re.compile(r"[\x00-\x20\x7f\\\ud800-\udfff]")
@@ -73,7 +75,10 @@ def check_url(url: str) -> None:
     if not authority.isascii():
         raise MacroError("The host must be written in its ASCII form (xn--…)")
     rest = url[scheme.end() + len(authority) :]
-    for name in _MACRO.findall(rest):
+    names = _MACRO.findall(rest)
+    if len(names) > MAX_MACROS:
+        raise MacroError(f"The URL has more than {MAX_MACROS} macros")
+    for name in names:
         if not is_macro(name):
             raise MacroError(f"The macro {{{name}}} is not known; for a parameter of the link write {{param:name}}")
     if re.search(r"[{}]", _MACRO.sub("", rest)):

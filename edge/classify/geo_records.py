@@ -102,8 +102,8 @@ _CODES = {"".join(pair): "".join(pair).upper() for pair in product(ascii_letters
 
 
 def text(value: Any) -> str | None:
-    """A text that is not empty, or None."""
-    return value if isinstance(value, str) and value else None
+    """A text that is not empty, or None. Postgres takes no NUL, so none goes into an event."""
+    return value.replace("\0", "") or None if isinstance(value, str) else None
 
 
 def as_number(value: Any) -> int | None:

@@ -19,6 +19,7 @@ from shared.journal.record import (
     Place,
     Record,
     SegmentHeader,
+    UnknownVersion,
     take_run,
 )
 from shared.journal.segment_reading import SegmentFile
@@ -84,19 +85,25 @@ class StreamReader:
         room = max_bytes
         finished = False
         while len(records) < max_records and room > 0:
-            if self._seek():
-                continue
-            if taken := self._take(records, gaps, max_records - len(records), room):
-                room -= taken
-            elif not self._settled:
-                # Whether more can come is asked before one more look: what was written in between is still seen.
-                if self._nothing_can_follow():
-                    self._settled = True
-                elif not self._look_behind_live_damage():
+            try:
+                if self._seek():
+                    continue
+                if taken := self._take(records, gaps, max_records - len(records), room):
+                    room -= taken
+                elif not self._settled:
+                    # Whether more can come is asked before one more look: what was written in between is still seen.
+                    if self._nothing_can_follow():
+                        self._settled = True
+                    elif not self._look_behind_live_damage():
+                        break
+                elif not self._look_behind_damage() and not self._enter_next_segment(gaps):
+                    finished = True
+                    self.close()
                     break
-            elif not self._look_behind_damage() and not self._enter_next_segment(gaps):
-                finished = True
-                self.close()
+            except (OSError, UnknownVersion):
+                # What was taken before goes out first; the next call meets the trouble again.
+                if not records and not gaps:
+                    raise
                 break
         return ReadBatch(records, gaps, self._next_seq, finished)
 
@@ -156,8 +163,9 @@ class StreamReader:
         taken = 0
         full = len(records) + max_records
         while self._salvage and taken < max_bytes and len(records) < full:
-            place = self._salvage.pop()
+            place = self._salvage[-1]
             record = segment.read_place(place) if place.seq >= self._next_seq else None
+            self._salvage.pop()
             if record is None:  # a repeat, or damaged since it was found
                 continue
             if place.seq > self._next_seq:
@@ -203,8 +211,8 @@ class StreamReader:
     def _salvage_from(self, places: list[Place]) -> None:
         # In order of seq, not of place: a misplaced copy of a later record must not hide those in between. What
         # belongs to a later segment is left to it for the same reason.
-        self._begin_at(max(place.end for place in places), self._next_seq)
         later = self._later_segment()
+        self._begin_at(max(place.end for place in places), self._next_seq)
         wanted = [p for p in places if p.seq >= self._next_seq and (later is None or p.seq < later.first_seq)]
         self._salvage = sorted(wanted, key=attrgetter("seq"), reverse=True)
 
@@ -214,9 +222,16 @@ class StreamReader:
             segment = self._open(name)
             if segment is None:
                 continue
+            try:
+                headed = segment.header() is not None
+            except BaseException:
+                segment.close()
+                raise
             self._close_segment()
             self._segment, self._name = segment, name
             self._settled = False
+            # The first record may have moved where the header is gone: it is looked for from 0.
+            self._begin_at(SEGMENT_HEADER_BYTES if headed else 0, name.first_seq)
             if name.first_seq > self._next_seq:
                 gaps.append(Gap(self._next_seq, name.first_seq - 1, "missing"))
                 self._next_seq = name.first_seq
@@ -234,15 +249,11 @@ class StreamReader:
         except BaseException:
             segment.close()
             raise
-        if header is None:
-            # The name tells what the header would, and the first record may have moved: it is looked for from 0.
-            self._begin_at(0, name.first_seq)
-        elif header != SegmentHeader(self.stream, name.first_seq):
+        # Without a header the name tells what it would.
+        if header not in (None, SegmentHeader(self.stream, name.first_seq)):
             segment.close()
             self._passed_over.add(name)
             return None
-        else:
-            self._begin_at(SEGMENT_HEADER_BYTES, name.first_seq)
         return segment
 
     def _begin_at(self, offset: int, expected: int) -> None:
@@ -255,8 +266,15 @@ class StreamReader:
         return (name for name in self._listing.segments() if name > self._name and name not in self._passed_over)
 
     def _later_segment(self) -> SegmentName | None:
-        """The first segment behind the present one."""
-        return next(self._behind(), None)
+        """The first segment behind the present one. A file that is another one's does not count: nothing follows from
+        it, neither that the present one is complete nor that seqs beyond its name lie elsewhere."""
+        return next((name for name in self._behind() if self._is_ours(name)), None)
+
+    def _is_ours(self, name: SegmentName) -> bool:
+        segment = self._open(name)
+        if segment is not None:
+            segment.close()
+        return segment is not None
 
     def _following_segment(self) -> SegmentName | None:
         """The last segment behind the present one that begins at or before `_next_seq`, else the next one."""

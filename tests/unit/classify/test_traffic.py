@@ -30,7 +30,7 @@ def test_stored_numbers_never_change() -> None:
     assert [(m.name, m.bit_length() - 1) for m in Flag] == [
         ("BOT", 0), ("VPN", 1), ("RELAY", 2), ("TOR", 3), ("DATACENTER", 4), ("CRAWLER", 5), ("PREVIEW", 6),
         ("VERIFIED", 7), ("SUSPICIOUS", 8), ("TRUNCATED_PARAMETERS", 9), ("COST_IGNORED", 10), ("SALT_DERIVED", 11),
-        ("NO_GEO", 12), ("SPOOFED", 13), ("ALLOW_LISTED", 14),
+        ("NO_GEO", 12), ("SPOOFED", 13), ("ALLOW_LISTED", 14), ("CLOCK_SUSPECT", 15),
     ]  # fmt: skip
 
 
