@@ -190,7 +190,6 @@ class EdgeProtocol(HttpToolsProtocol, Connection):
     def on_message_begin(self) -> None:
         self.url = b""
         self.headers = []
-        self.expect_100_continue = False
         self._head_bound = self._fed
         self._later = 0
         self._phase = HEAD
@@ -202,8 +201,9 @@ class EdgeProtocol(HttpToolsProtocol, Connection):
             raise Refused(answers.LONG_TARGET)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        super().on_header(name, value)
-        if len(self.headers) > MAX_HEADERS:
+        headers = self.headers
+        headers.append((name.lower(), value))
+        if len(headers) > MAX_HEADERS:
             raise Refused(answers.LARGE_HEAD)
 
     def on_headers_complete(self) -> None:
@@ -302,7 +302,7 @@ class EdgeProtocol(HttpToolsProtocol, Connection):
             access_log=False,
             default_headers=self.server_state.default_headers,
             message_event=asyncio.Event(),
-            expect_100_continue=self.expect_100_continue,
+            expect_100_continue=any(name == b"expect" and value.lower() == b"100-continue" for name, value in pairs),
             keep_alive=keep_alive,
             on_response=self._advance_soon,
         )

@@ -1,7 +1,7 @@
 """What the head of a request must be before it is a request: version, host, target, sizes (api.md section 6). Pure."""
 
 import re
-from typing import Final, NamedTuple
+from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from edge import answers
@@ -31,13 +31,8 @@ class Refused(Exception):
         self.answer = answer
 
 
-class Head(NamedTuple):
-    """`headers` is `pairs` as a mapping (of a repeated header the last); `path` is as it was sent."""
-
-    host: bytes
-    path: bytes
-    query: bytes
-    headers: dict[bytes, bytes]
+Head = tuple[bytes, bytes, bytes, dict[bytes, bytes]]
+"""Host, path as it was sent, query, and the headers as a mapping (of a repeated header the last)."""
 
 
 def judged(version: str, target: bytes, pairs: Pairs, *, small: bool) -> Head:
@@ -58,7 +53,7 @@ def judged(version: str, target: bytes, pairs: Pairs, *, small: bool) -> Head:
     if b"#" in target:
         target = target.partition(b"#")[0]
     path, _, query = target.partition(b"?")
-    return Head(host, path, query, headers)
+    return host, path, query, headers
 
 
 def version_answer(version: str) -> Answer:
