@@ -249,9 +249,13 @@ def decode_copy(content: bytes) -> RawTable:
     if not isinstance(head, dict) or head.get("format") != COPY_FORMAT:
         raise ValueError("the copy has another format")
     campaigns, accounts = head["campaigns"], head["accounts"]
-    if not all(type(number) is int for number in (head["version"], campaigns, accounts)):
+    if (
+        not all(type(number) is int for number in (head["version"], campaigns, accounts))
+        or min(campaigns, accounts) < 0
+    ):
         raise ValueError("the copy has no version")
     if len(lines) != 1 + campaigns + accounts + 1:
         raise ValueError("the copy is not complete")
     rows = lines[1:]
-    return RawTable(head["version"], rows[:campaigns], rows[campaigns:-1], dict(head["salts"]))
+    salts = {day: text for day, text in dict(head["salts"]).items() if isinstance(text, str)}
+    return RawTable(head["version"], rows[:campaigns], rows[campaigns:-1], salts)

@@ -1,4 +1,4 @@
-"""`make mutants`: takes each mechanism of the first promise out of a copy of the sources and shows that the kill test
+"""`make mutants`: takes each mechanism of the first two promises out of a copy of the sources and shows that its test
 then fails. A mutant that survives is a promise nobody keeps; the command ends with status 1."""
 
 import os
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-TEST = "tests/faults/test_kill.py"
+KILL = ("tests/faults/test_kill.py", "-k", "fsync")
 FOLDERS = ("edge", "management", "shared", "tests")
 SECONDS = 400
 
@@ -23,14 +23,43 @@ class Mutant:
     file: str
     old: str
     new: str
+    test: tuple[str, ...] = KILL
 
 
 MUTANTS = (
     Mutant(
         "answers do not wait for the journal",
         "shared/journal/writer.py",
-        "        self._waiters.append(waiter)\n",
-        "        waiter.set_result(None)\n",
+        "        self._waiters.append(done)\n",
+        "        self._loop.call_soon(done, None)\n        self._waiters.append(lambda refusal: None)\n",
+    ),
+    Mutant(
+        "answers do not wait for the sync",
+        "shared/journal/segment.py",
+        "        os.fdatasync(self.fd)\n",
+        "        os.fstat(self.fd)\n",
+        ("tests/faults/edge/test_sync_before_answer.py",),
+    ),
+    Mutant(
+        "losses are answered and not declared",
+        "shared/journal/open_stream.py",
+        "            self._losses.declare(group.losses)\n",
+        "            self._losses.declare(max(group.losses - 1, 0))\n",
+        ("tests/faults/edge/test_disk.py",),
+    ),
+    Mutant(
+        "connections are closed at once when a worker ends",
+        "edge/protocol.py",
+        "        self._parting = True\n",
+        "        self.transport.close()\n",
+        ("tests/faults/edge/test_restart.py",),
+    ),
+    Mutant(
+        "nobody looks after deadlines",
+        "edge/connections.py",
+        "                connection.look_after(tick)\n",
+        "                del connection\n",
+        ("tests/integration/edge/hostile/test_deadlines.py",),
     ),
     Mutant(
         "click ids are not unique in Postgres",
@@ -47,10 +76,10 @@ MUTANTS = (
 )
 
 
-def run(source: Path) -> subprocess.CompletedProcess[str]:
-    """The kill test of the sources at `source`."""
+def run(source: Path, test: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
+    """The test with the sources at `source`."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("MILEPOST_")}
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-k", "fsync", TEST]
+    command = [sys.executable, "-m", "pytest", "-q", "-x", *test]
     return subprocess.run(
         command,
         cwd=source,
@@ -77,7 +106,7 @@ def main() -> int:
                 if text.count(mutant.old) != 1:
                     sys.exit(f"{mutant.file} no longer holds what the mutant {mutant.name!r} takes out")
                 path.write_text(text.replace(mutant.old, mutant.new))
-            result = run(source)
+            result = run(source, KILL if mutant is None else mutant.test)
         passed = result.returncode == 0
         wanted = mutant is None
         survivors += passed != wanted
