@@ -78,9 +78,9 @@ def table(campaigns: int) -> Table:
         1,
         [
             CampaignRow(
-                id=number,
+                id=number + 1,
                 uuid=slug(number),
-                account_id=number % 100,
+                account_id=number % 100 + 1,
                 version=1,
                 name=f"Campaign {number}",
                 destination_url=f"{DESTINATION}&c={number}",
@@ -91,7 +91,7 @@ def table(campaigns: int) -> Table:
             ).to_json()
             for number in range(campaigns)
         ],
-        [AccountRow(id=number, version=1).to_json() for number in range(100)],
+        [AccountRow(id=number + 1, version=1).to_json() for number in range(100)],
         {"2026-09-20": "aa" * 32, "2026-09-21": "bb" * 32},
     )
     builder = TableBuilder(raw, None, bytes(32))
@@ -193,7 +193,7 @@ def whole(routing: Table, data: NetworkData, user_agents: UserAgents) -> Step:
         "whole",
         "payload",
         core.judge,
-        lambda c: (routing, "GET", c.path, c.query, c.headers, c.pairs, PROXY, "http", NOW_MS),
+        lambda c: (routing, "GET", c.path, c.query, c.headers, c.pairs, PROXY, "http", NOW_MS, NOW_MS),
     )
 
 

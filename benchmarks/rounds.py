@@ -8,7 +8,7 @@ import random
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from rich.progress import Progress
 
@@ -94,6 +94,10 @@ Figures = dict[str, list[Capacity]]
 """By name of the run, one figure a round; equal places are of the same round."""
 
 
+TOLERATED: Final = 500
+"""One socket error in so many answers, where each has a connection of its own."""
+
+
 def capacity(
     server: Server, load: Load, seconds: float, cpus: tuple[int, ...] = (SERVER_CPU,), spread: int = 1
 ) -> Capacity:
@@ -105,7 +109,9 @@ def capacity(
         outcome = wrk.drive(server.port, load, seconds, seed=random.randrange(1 << 31))
         used = server.cpu_seconds() - before
     server.answered += outcome.answers
-    if outcome.bad or outcome.errors or not outcome.answers:
+    # With a connection for each click the client's ports run out now and then: they rest for a minute after use.
+    tolerated = 0 if load.keep_alive else outcome.answers // TOLERATED
+    if outcome.bad or outcome.errors > tolerated or not outcome.answers:
         raise BadRun(f"{server.name}: {outcome.answers} answers, {outcome.bad} refused, {outcome.errors} socket errors")
     return Capacity(outcome.answers / outcome.seconds, used / outcome.answers * 1e6, used / outcome.seconds / spread)
 

@@ -76,7 +76,8 @@ class Server:
 
     @contextmanager
     def measured(self, cpus: tuple[int, ...] = (SERVER_CPU,)) -> Iterator[Self]:
-        """It alone runs meanwhile, its workers on `cpus`."""
+        """It alone runs meanwhile, its workers on `cpus`, and what other runs left to be written is on disk."""
+        os.sync()
         # Workers first: a supervisor that wakes alone may take them for dead.
         for pid in reversed(self.pids):
             os.kill(pid, signal.SIGCONT)

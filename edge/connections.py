@@ -26,6 +26,10 @@ PARTING_LIMIT: Final = 2
 """While the worker ends: how many ticks a connection may stay silent before it is closed."""
 
 
+MOST_TICKS: Final = 2
+"""How many may pass between two sweeps."""
+
+
 class Connection:
     """What the sweep sees of a connection."""
 
@@ -77,11 +81,14 @@ class Connections:
 
     async def sweep_for_ever(self) -> None:
         loop = asyncio.get_running_loop()
-        begun = loop.time() - self.tick * TICK_SECONDS
+        counted_to = loop.time()
         while True:
             await asyncio.sleep(TICK_SECONDS)
-            # By the clock: a busy loop comes late to its sweeps, and must not come late to its deadlines for it.
-            self.tick = int((loop.time() - begun) / TICK_SECONDS)
+            # By the clock: a busy loop comes late to its sweeps, and must not come late to its deadlines for it. But
+            # a process that stood still does not hold that time against connections whose bytes it could not read.
+            passed = int((loop.time() - counted_to) / TICK_SECONDS)
+            self.tick += min(passed, MOST_TICKS)
+            counted_to = loop.time() if passed > MOST_TICKS else counted_to + passed * TICK_SECONDS
             self.stamp.renew(time.time())
             tick = self.tick
             for connection in list(self.open):

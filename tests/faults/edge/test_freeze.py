@@ -7,6 +7,7 @@ Leaves processes that die to test_restart.py and a Valkey that is gone to tests/
 import asyncio
 import socket
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from tests.integration.edge.harness import Valkey, await_true
 
 STYLES: tuple[Style, ...] = ("kept", "kept", "single", "single", "pipelined")
 LONGER_THAN_A_REPORT_IS_FRESH = 4.0
+LONGER_THAN_A_CONNECTION_MAY_IDLE = 11.0
 
 
 def edge_at(tmp_path: Path, valkey: Valkey, workers: int = 1) -> FaultyEdge:
@@ -137,3 +139,19 @@ def test_an_edge_starts_from_its_copy_beside_a_valkey_that_does_not_answer(
         edge.await_workers(range(workers))
         assert edge.get(f"/c/{CAMPAIGN.uuid}").status == 302
     assert len(edge.clicks()) == 2
+
+
+def test_time_that_a_worker_stood_still_is_not_held_against_its_connections(tmp_path: Path, valkey: Valkey) -> None:
+    request = b"GET /c/%s HTTP/1.1\r\nHost: localhost\r\n\r\n" % CAMPAIGN.uuid.encode()
+    with edge_at(tmp_path, valkey) as edge, ExitStack() as closing:
+        connections = [closing.enter_context(socket.create_connection(("127.0.0.1", edge.port))) for _ in range(20)]
+        for connection in connections:
+            connection.settimeout(10)
+            connection.sendall(request)
+            assert connection.recv(4096).startswith(b"HTTP/1.1 302 ")
+        with frozen(edge.worker_pid()):
+            time.sleep(LONGER_THAN_A_CONNECTION_MAY_IDLE)
+            for connection in connections:
+                connection.sendall(request)
+        for connection in connections:
+            assert connection.recv(4096).startswith(b"HTTP/1.1 302 ")
