@@ -84,7 +84,11 @@ class Life:
         return int(self.data_dir.pid_file(part).read_text())
 
     def pids(self) -> dict[str, int]:
-        return {path.stem: int(path.read_text()) for path in self.data_dir.run.glob("*.pid")}
+        found = {}
+        for path in self.data_dir.run.glob("*.pid"):
+            with suppress(FileNotFoundError):  # its part has ended since it was listed
+                found[path.stem] = int(path.read_text())
+        return found
 
     def kill_part(self, part: str) -> int:
         """Kills a part and waits for its successor, whose pid it gives."""
