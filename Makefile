@@ -41,7 +41,7 @@ bench: install  ## print every figure of benchmarks/README.md beside its peer
 soak: install  ## ten minutes at full rate with ingest stopped: is the edge's memory flat?
 	$(BIN)/python -m tests.soak.edge_memory --minutes 10
 
-mutants: install  ## take each mechanism out and watch the kill test fail
+mutants: install  ## take each mechanism out and watch its test fail
 	$(BIN)/python -m tests.faults.mutants
 
 lock: install  ## write requirements.lock anew from pyproject.toml

@@ -24,9 +24,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
-from mmdb_writer import MMDBWriter
-from netaddr import IPSet
-
+from benchmarks import ip_data, traffic
 from edge.classify import Classifier
 from edge.classify.network import NetworkData
 from edge.classify.user_agent import UserAgents
@@ -40,58 +38,24 @@ from edge.parse import link_parameters
 from edge.request_head import Pairs
 from edge.table import RawTable, Table, TableBuilder
 from edge.visitor import KeyMaker
-from shared.campaigns import AccountRow, CampaignRow
+from shared.campaigns import AccountRow
 from shared.ids import ClickIds, KeyRing
 from shared.traffic import ClickMode
 
 CLICKS_A_ROUND = 400
 NOW_MS = 1_790_000_000_000
 PROXY = "127.0.0.1"
-DESTINATION = "https://shop.example/landing?clickid={clickid}&zone={sub1}&country={country}"
-LISTED = {"datacenter": 4000, "vpn": 2000, "crawler": 500, "tor": 500}
-LANGUAGES = ("de", "en", "es", "fr", "ja", "pt-BR", "ru", "zh-CN")
 
 Request = tuple[str, bytes, dict[bytes, bytes], Pairs]
 """Path, query, headers as a mapping, headers in order."""
 
 
-def agents() -> list[str]:
-    """Forty agents of current browsers."""
-    apple = "(KHTML, like Gecko) Version/18.{0} Mobile/15E148 Safari/604.1"
-    found = []
-    for major in range(120, 140):
-        found.append(
-            "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) "
-            f"Chrome/{major}.0.0.0 Safari/537.36"
-        )
-        found.append(
-            f"Mozilla/5.0 (iPhone; CPU iPhone OS 18_{major % 7} like Mac OS X) AppleWebKit/605.1.15 "
-            + apple.format(major % 7)
-            + f" [{major}]"
-        )
-    return found
-
-
 def table(campaigns: int) -> Table:
-    """All campaigns differ, as they do in life: each has its own destination and name."""
+    """As every other bench loads them."""
     raw = RawTable(
         1,
-        [
-            CampaignRow(
-                id=number + 1,
-                uuid=slug(number),
-                account_id=number % 100 + 1,
-                version=1,
-                name=f"Campaign {number}",
-                destination_url=f"{DESTINATION}&c={number}",
-                cost_model="cpc",
-                click_cost=500_000_000,
-                cost_param="cost",
-                sub_params={"sub2": "site"},
-            ).to_json()
-            for number in range(campaigns)
-        ],
-        [AccountRow(id=number + 1, version=1).to_json() for number in range(100)],
+        [row.to_json() for row in traffic.rows(campaigns)],
+        [AccountRow(id=1, version=1).to_json()],
         {"2026-09-20": "aa" * 32, "2026-09-21": "bb" * 32},
     )
     builder = TableBuilder(raw, None, bytes(32))
@@ -105,45 +69,14 @@ def slug(number: int) -> str:
     return f"4bfaec44-7f1c-4a3e-9d0b-{number:012x}"
 
 
-def write_ip_data(directory: Path) -> None:
-    """A city and an AS database over the /12 that clicks come from, and address lists over all addresses."""
-    place = random.Random(1)
-    city, systems = MMDBWriter(6, "City", ipv4_compatible=True), MMDBWriter(6, "ASN", ipv4_compatible=True)
-    for second in range(16):
-        for third in range(0, 256, 4):
-            network = IPSet([f"81.{second}.{third}.0/22"])
-            city.insert_network(
-                network,
-                {
-                    "country": {"iso_code": place.choice(("DE", "FR", "GB", "AT")), "names": names("Country")},
-                    "subdivisions": [{"iso_code": "BE", "names": names(f"Region {second}")}],
-                    "city": {"names": names(f"City {second}.{third}")},
-                },
-            )
-            systems.insert_network(
-                network,
-                {"autonomous_system_number": 64_500 + second, "autonomous_system_organization": f"Net {second}"},
-            )
-    city.to_db_file(str(directory / "city.mmdb"))
-    systems.to_db_file(str(directory / "asn.mmdb"))
-    for name, count in LISTED.items():
-        lines = (f"{place.randrange(1, 224)}.{place.randrange(256)}.{place.randrange(256)}.0/24" for _ in range(count))
-        (directory / f"{name}.txt").write_text("\n".join(lines))
-
-
-def names(text: str) -> dict[str, str]:
-    return {language: f"{text} {language}" if language != "en" else text for language in LANGUAGES}
-
-
 def requests(campaigns: int, *, new_agents: bool) -> Iterator[Request]:
     """Endless; a few campaigns have most of the clicks."""
     draw = random.Random(2)
-    known = agents()
     number = 0
     while True:
         number += 1
-        campaign = min(int(draw.paretovariate(0.5)), campaigns) - 1
-        agent = known[number % len(known)] + (f" Tab/{number}" if new_agents else "")
+        campaign = min(int(draw.paretovariate(0.5)), campaigns)
+        agent = traffic.AGENTS[number % len(traffic.AGENTS)] + (f" Tab/{number}" if new_agents else "")
         pairs = [
             (b"host", b"go.example"),
             (b"user-agent", agent.encode()),
@@ -154,7 +87,7 @@ def requests(campaigns: int, *, new_agents: bool) -> Iterator[Request]:
             (b"referer", b"https://news.example/article-%d?id=7" % draw.randrange(50)),
         ]
         query = b"sub1=zone%d&cost=%d.%06d&utm_source=bench" % (number, number % 90, number % 1_000_000)
-        yield f"/c/{slug(campaign)}", query, dict(pairs), pairs
+        yield "/c/" + traffic.SLUG % campaign, query, dict(pairs), pairs
 
 
 @dataclass(slots=True)
@@ -319,7 +252,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         empty, full = Path(folder) / "empty", Path(folder) / "full"
         full.mkdir()
-        write_ip_data(full)
+        ip_data.write(full)
         without, complete = NetworkData(empty), NetworkData(full)
         gc.collect()
         gc.freeze()

@@ -14,10 +14,9 @@ from starlette.responses import Response
 from edge import errors, respond
 from edge.counters import Counters
 from edge.postback_handler import PostbackHandler
+from edge.postbacks import POSTBACK_PATH
 
 log = structlog.get_logger("edge.app")
-
-POSTBACK_PATH = "/api/v1/postback"
 
 _ROBOTS = "User-agent: *\nDisallow: /\n"
 _ROOT = "milepost\n"

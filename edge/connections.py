@@ -6,7 +6,8 @@ wait, and the sweep closes those that wait too long.
 
 import asyncio
 import time
-from typing import Final
+from collections.abc import Iterable
+from typing import Final, Protocol
 
 from edge.answers import Stamp
 from edge.client_ip import TrustedProxies, key_form
@@ -25,37 +26,30 @@ UNREAD_LIMIT: Final = int(29 / TICK_SECONDS)
 PARTING_LIMIT: Final = 2
 """While the worker ends: how many ticks a connection may stay silent before it is closed."""
 
-
 MOST_TICKS: Final = 2
 """How many may pass between two sweeps."""
 
 
-class Connection:
+class Connection(Protocol):
     """What the sweep sees of a connection."""
-
-    __slots__ = ()
 
     def look_after(self, tick: int) -> None:
         """Close it if it is overdue."""
-        raise NotImplementedError
 
 
 class Connections:
-    """The open connections, the clock of their deadlines, and the Date that their answers carry."""
+    """How many connections each address holds, the clock of their deadlines, and the Date that their answers carry."""
 
     def __init__(self, per_address: int, proxies: TrustedProxies) -> None:
         """`per_address` bounds the connections of one address (an IPv6 /64), trusted proxies excepted; 0 = off."""
         self.tick = 0
         self.stamp = Stamp()
-        self.open: set[Connection] = set()
         self._per_address = per_address
         self._proxies = proxies
         self._held: dict[bytes, int] = {}
 
-    def admit(self, connection: Connection, peer: str) -> bytes | None:
-        """Count the connection in. Gives what `leave` takes, None when its address holds too many already: then it
-        is looked after, but not counted."""
-        self.open.add(connection)
+    def admit(self, peer: str) -> bytes | None:
+        """Count a connection in. Gives what `leave` takes, None when its address holds too many already."""
         holder = self._holder(peer)
         if holder:
             held = self._held.get(holder, 0)
@@ -64,8 +58,7 @@ class Connections:
             self._held[holder] = held + 1
         return holder
 
-    def leave(self, connection: Connection, holder: bytes | None) -> None:
-        self.open.discard(connection)
+    def leave(self, holder: bytes | None) -> None:
         if holder:
             left = self._held[holder] - 1
             if left:
@@ -79,7 +72,8 @@ class Connections:
             return b""
         return key_form(self._proxies.visitor(peer))
 
-    async def sweep_for_ever(self) -> None:
+    async def sweep_for_ever(self, open_ones: Iterable[Connection]) -> None:
+        """Looks after whatever `open_ones` holds at each tick: the server's own set."""
         loop = asyncio.get_running_loop()
         counted_to = loop.time()
         while True:
@@ -91,5 +85,5 @@ class Connections:
             counted_to = loop.time() if passed > MOST_TICKS else counted_to + passed * TICK_SECONDS
             self.stamp.renew(time.time())
             tick = self.tick
-            for connection in list(self.open):
+            for connection in list(open_ones):
                 connection.look_after(tick)

@@ -106,16 +106,13 @@ class Links:
         """The journal has the click, or says that it will not."""
         if error is None:
             self._counters.click(click[3])
+            _answer(click, reply)
         elif not isinstance(error, JournalFull):
-            self._counters.add("journal_refused")
-            return reply.give(answers.UNAVAILABLE)
+            self._refuse("journal_refused", reply)
         elif self._redirects_when_full:
-            return self._lose(click, reply)
+            self._lose(click, reply)
         else:
-            self._counters.add("refused_for_space")
-            return reply.give(answers.UNAVAILABLE)
-        _, answer, location, _ = click
-        return reply.redirect(location) if answer is None else reply.give(answer)
+            self._refuse("refused_for_space", reply)
 
     def _lose(self, click: Click, reply: Reply) -> None:
         """Answer although there is no room for the event: the loss is declared, durably, before the answer."""
@@ -125,8 +122,19 @@ class Links:
             self._lost(click, reply, error)
 
     def _lost(self, click: Click, reply: Reply, error: NotJournaled | None) -> None:
-        if error is not None:
-            self._counters.add("journal_refused")
-            return reply.give(answers.UNAVAILABLE)
-        _, answer, location, _ = click
-        return reply.redirect(location) if answer is None else reply.give(answer)
+        if error is None:
+            _answer(click, reply)
+        else:
+            self._refuse("journal_refused", reply)
+
+    def _refuse(self, counter: str, reply: Reply) -> None:
+        self._counters.add(counter)
+        reply.give(answers.UNAVAILABLE)
+
+
+def _answer(click: Click, reply: Reply) -> None:
+    _, answer, location, _ = click
+    if answer is None:
+        reply.redirect(location)
+    else:
+        reply.give(answer)

@@ -17,6 +17,7 @@ from edge.table import Account, Campaign, IpNetwork
 from shared import postback
 from shared.postback import PostbackCall
 
+POSTBACK_PATH: Final = "/api/v1/postback"
 MAX_BODY: Final = 16 * 1024
 SIGNATURE_SECONDS: Final = 300
 NONCE_SECONDS: Final = 600

@@ -26,7 +26,7 @@ from uvicorn.server import ServerState
 
 from edge import answers
 from edge.answers import Answer
-from edge.connections import BODY, HEAD, IDLE, LIMITS, LINGER, PARTING_LIMIT, UNREAD_LIMIT, Connection, Connections
+from edge.connections import BODY, HEAD, IDLE, LIMITS, LINGER, PARTING_LIMIT, UNREAD_LIMIT, Connections
 from edge.counters import Counters
 from edge.hosts import Hosts
 from edge.links import Links
@@ -72,7 +72,7 @@ class Site:
         self.counters = counters
 
 
-class EdgeProtocol(HttpToolsProtocol, Connection):
+class EdgeProtocol(HttpToolsProtocol):
     """One connection. Subclasses bind `site`; uvicorn makes the instances."""
 
     site: ClassVar[Site]
@@ -85,7 +85,7 @@ class EdgeProtocol(HttpToolsProtocol, Connection):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self._new_parser()
+        self._read_strictly()
         self._queue: deque[DirectReply | RequestResponseCycle] = deque()
         self._running: RequestResponseCycle | None = None
         self._advance_due = False
@@ -112,8 +112,7 @@ class EdgeProtocol(HttpToolsProtocol, Connection):
         self._half_closed = False
         self._parting = False
 
-    def _new_parser(self) -> None:
-        self.parser = httptools.HttpRequestParser(self)
+    def _read_strictly(self) -> None:
         # What follows a request that asked for the end is no request.
         self.parser.set_dangerous_leniencies(lenient_data_after_close=False)
 
@@ -124,7 +123,7 @@ class EdgeProtocol(HttpToolsProtocol, Connection):
         connections = self.site.connections
         self._peer = self.client[0] if self.client else ""
         self._since = connections.tick
-        self._holder = connections.admit(self, self._peer)
+        self._holder = connections.admit(self._peer)
         if self._holder is None:
             self.site.counters.add("refused_connections")
             self.transport.write(answers.CROWDED.render(connections.stamp, bodiless=False, close=True))
@@ -132,7 +131,7 @@ class EdgeProtocol(HttpToolsProtocol, Connection):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        self.site.connections.leave(self, self._holder)
+        self.site.connections.leave(self._holder)
         for waiting in self._queue:
             if isinstance(waiting, RequestResponseCycle):
                 _disconnect(waiting)
@@ -159,19 +158,21 @@ class EdgeProtocol(HttpToolsProtocol, Connection):
             self._later += size
         self._fresh = phase == IDLE
         self._feed(data)
-        if not self._last and self._phase in _MAX_LATER and self._later > _MAX_LATER[self._phase]:
-            self._refuse(answers.LARGE_HEAD if self._phase == HEAD else answers.LARGE_BODY)
-        if self._phase == HEAD and not self._last:
-            self._check_version(data)
+        if self._phase != IDLE and not self._last:
+            self._check_unfinished(data)
         self._fed = 0
         if len(self._queue) > _MANY_ANSWERS:
             self.flow.pause_reading()
 
-    def _check_version(self, data: bytes) -> None:
-        """A first line that is over and names no version is a whole request of HTTP/0.9: nothing more need come."""
-        version = self.parser.get_http_version()
-        if version == "0.9" or (version == "0.0" and b"\n" in data.lstrip(b"\r\n")):
-            self._refuse(answers.MALFORMED)
+    def _check_unfinished(self, data: bytes) -> None:
+        """Refuse what need not come to its end: what is too large already, and a first line that is over and names no
+        version, which is a whole request of HTTP/0.9."""
+        if self._later > _MAX_LATER[self._phase]:
+            self._refuse(answers.LARGE_HEAD if self._phase == HEAD else answers.LARGE_BODY)
+        elif self._phase == HEAD:
+            version = self.parser.get_http_version()
+            if version == "0.9" or (version == "0.0" and b"\n" in data.lstrip(b"\r\n")):
+                self._refuse(answers.MALFORMED)
 
     def _feed(self, data: bytes) -> None:
         broken = None
@@ -275,8 +276,6 @@ class EdgeProtocol(HttpToolsProtocol, Connection):
     def _queue_cycle(
         self, method: str, version: str, path: bytes, query: bytes, pairs: Pairs, keep_alive: bool
     ) -> None:
-        raw_path = path
-        text = unquoted(path).decode("utf-8", "replace")
         self.scope = {
             "type": "http",
             "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
@@ -288,8 +287,8 @@ class EdgeProtocol(HttpToolsProtocol, Connection):
             "headers": pairs,
             "state": self.app_state.copy(),
             "method": method,
-            "path": text,
-            "raw_path": raw_path,
+            "path": unquoted(path).decode("utf-8", "replace"),
+            "raw_path": path,
             "query_string": query,
         }
         self._drained = 0
@@ -323,7 +322,8 @@ class EdgeProtocol(HttpToolsProtocol, Connection):
                 log.error("parsing failed", exc_info=cause)
             self._refuse(answers.UNAVAILABLE)
         elif self._fresh and self._phase == HEAD and (whole := mended(data)) != data:
-            self._new_parser()
+            self.parser = httptools.HttpRequestParser(self)
+            self._read_strictly()
             self._feed(whole)
         elif self._fresh and isinstance(error, httptools.HttpParserInvalidMethodError) and _METHOD.match(data):
             self._refuse(answers.UNKNOWN_METHOD)
@@ -445,7 +445,7 @@ class EdgeProtocol(HttpToolsProtocol, Connection):
             self.cycle.keep_alive = False
 
     def look_after(self, tick: int) -> None:
-        """See `Connection.look_after`."""
+        """See `edge.connections.Connection`."""
         if self.transport.get_write_buffer_size():
             self._unread_since = self._unread_since or tick
             if tick - self._unread_since >= UNREAD_LIMIT:

@@ -12,12 +12,11 @@ from edge.client_ip import ClientAddress, IpStorage, stored_ip
 from edge.counters import Counters
 from edge.parse import referrer as page_of
 from edge.parse import text_of
-from edge.postbacks import Pair, form_pairs, masked_query
+from edge.postbacks import POSTBACK_PATH, Pair, form_pairs, masked_query
 from shared import events
 from shared.events import STRANGER_REASONS
 from shared.journal import JournalWriter, NotJournaled
 
-POSTBACK_PATH: Final = "/api/v1/postback"
 MAX_KEPT: Final = 512
 """Bytes that are kept of each text: a hundred such events a second are to stay small beside the clicks."""
 

@@ -80,10 +80,9 @@ class Supervisor:
                 process, reports = await self._start(index)
             except OSError as error:
                 # No process, no pipe, no memory just now: the machine may have them again in a moment.
-                pause = LONGEST_PAUSE_SECONDS
                 log.error("worker cannot be started, it is tried again", worker=index, reason=str(error))
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._stopping.wait(), pause)
+                pause = LONGEST_PAUSE_SECONDS
+                await self._rest(pause)
                 continue
             self._processes[index] = process
             try:
@@ -101,9 +100,13 @@ class Supervisor:
             lived = time.monotonic() - started
             pause = FIRST_PAUSE_SECONDS if lived >= STEADY_SECONDS else min(pause * 2, LONGEST_PAUSE_SECONDS)
             log.error("worker ended, it is started again", worker=index, status=status, lived=round(lived, 1))
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), pause)
+            await self._rest(pause)
         pid_file.unlink(missing_ok=True)
+
+    async def _rest(self, seconds: float) -> None:
+        """For so long, or until it is time to stop."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)
 
     async def _start(self, index: int) -> tuple[asyncio.subprocess.Process, asyncio.StreamReader]:
         reading, writing = os.pipe()

@@ -13,7 +13,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Final
+from typing import Final, cast
 
 import orjson
 import structlog
@@ -34,7 +34,7 @@ from edge.counters import Counters
 from edge.hosts import Hosts
 from edge.links import Links
 from edge.postback_handler import PostbackHandler
-from edge.protocol import Site, protocol_of
+from edge.protocol import EdgeProtocol, Site, protocol_of
 from edge.routing_table import RoutingTable
 from edge.server import BACKLOG, DRAIN_SECONDS, Server
 from edge.settings import EdgeSettings
@@ -96,7 +96,9 @@ class Worker:
         with suppress(TimeoutError):
             await asyncio.wait_for(routing.filled.wait(), FIRST_TABLE_SECONDS)
         self._server, connections = self._make_server(journal, routing, network_data)
-        background.append(asyncio.create_task(_kept_running("sweep", connections.sweep_for_ever)))
+        # Every one of them is an instance of `protocol_of`; uvicorn only knows that it is one of its own kinds.
+        open_ones = cast("set[EdgeProtocol]", self._server.server_state.connections)
+        background.append(asyncio.create_task(_kept_running("sweep", lambda: connections.sweep_for_ever(open_ones))))
         gc.collect()
         gc.freeze()
         gc.set_threshold(10_000, 20, 20)

@@ -9,7 +9,7 @@ from shared.journal.meter import JournalMeter
 from shared.journal.reader import Gap, ReadBatch, StreamReader
 from shared.journal.record import FIRST_SEQ, MAX_PAYLOAD, PayloadRefused, Record, UnknownVersion
 from shared.journal.retention import delete_consumed, delete_stillborn, kept_segments, trim
-from shared.journal.stream import stream_id, streams
+from shared.journal.stream import SETTLED_NS, stream_id, streams
 from shared.journal.write_through import WriteThroughWriter
 from shared.journal.writer import Durability, JournalWriter
 
@@ -18,6 +18,7 @@ __all__ = [
     "FIRST_SEQ",
     "MAX_PAYLOAD",
     "NO_LIMITS",
+    "SETTLED_NS",
     "Done",
     "Durability",
     "Gap",

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from shared.journal.consumed import read_consumed
-from shared.journal.stream import SegmentName, list_segments, streams
+from shared.journal.stream import SETTLED_NS, SegmentName, list_segments, streams
 
 _PAGE: Final = 4096
 
@@ -22,9 +22,6 @@ class _Measure(NamedTuple):
 
 class JournalMeter:
     """Measures what is not consumed under a root. A stream whose directory did not change costs one or two calls."""
-
-    # As in `SegmentListing`: a measure is only trusted when it was made this long after the directory's last change.
-    _SETTLED_NS: Final = 1_000_000_000
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -51,7 +48,7 @@ class JournalMeter:
         former = self._measures.get(path)
         if former is not None and former.directory_ns == directory_ns:
             return former
-        settled = time.time_ns() - directory_ns > self._SETTLED_NS
+        settled = time.time_ns() - directory_ns > SETTLED_NS
         consumed = read_consumed(path)
         segments = [name for name in list_segments(path) if consumed is None or name >= consumed.segment]
         if not segments:

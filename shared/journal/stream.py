@@ -13,7 +13,7 @@ import re
 import secrets
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 LOCK_NAME = "lock"
 LOSSES_NAME = "losses"
@@ -153,14 +153,15 @@ class WriterLock:
             self._fd = -1
 
 
+SETTLED_NS: Final = 1_000_000_000
+"""Directory times have the grain of the kernel's tick (at most 10 ms), and a change within the same tick leaves the time
+as it is: what was read of a directory is only trusted when it was read this long after the last change."""
+
+
 class SegmentListing:
     """`list_segments`, asked again only when the directory changed: an idle stream costs one stat a poll."""
 
     __slots__ = ("_path", "_seen_mtime_ns", "_segments")
-
-    # Directory times have the grain of the kernel's tick (at most 10 ms): a change within the same tick would leave
-    # the time as it is, so a listing is only trusted when it was made this long after the last change.
-    _SETTLED_NS = 1_000_000_000
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -173,7 +174,7 @@ class SegmentListing:
             mtime_ns = os.stat(self._path).st_mtime_ns
             if mtime_ns != self._seen_mtime_ns:
                 self._segments = list_segments(self._path)
-                settled = time.time_ns() - mtime_ns > self._SETTLED_NS
+                settled = time.time_ns() - mtime_ns > SETTLED_NS
                 self._seen_mtime_ns = mtime_ns if settled else -1
         except FileNotFoundError:
             self._segments, self._seen_mtime_ns = [], -1

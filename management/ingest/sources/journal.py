@@ -16,6 +16,7 @@ from management.ingest.sources import Round, StoredPositions
 from shared.journal import (
     END,
     FIRST_SEQ,
+    SETTLED_NS,
     JournalLimits,
     JournalMeter,
     Mark,
@@ -34,7 +35,6 @@ from shared.journal import (
 
 SWEEP_SECONDS: Final = 10.0
 _STILLBORN_SECONDS: Final = 600.0
-_SETTLED_NS: Final = 1_000_000_000  # a directory's time has the kernel's grain, so a fresh one proves nothing
 _LEAST_BYTES: Final = 64 * 1024
 
 StoreLosses = Callable[[Mapping[bytes, int]], Awaitable[None]]
@@ -149,7 +149,7 @@ class JournalSource:
         if changed_at == self._root_seen_at:
             return []
         found = streams(self._root)
-        self._root_seen_at = changed_at if time.time_ns() - changed_at > _SETTLED_NS else -1
+        self._root_seen_at = changed_at if time.time_ns() - changed_at > SETTLED_NS else -1
         return found
 
     def _read_round(self) -> Round:

@@ -26,9 +26,9 @@ from tests.faults.edge.faulty_edge import (
     replaced,
 )
 from tests.faults.edge.order import TRACE, judge
-from tests.faults.edge.small_disk import SmallDisk
 from tests.faults.edge.visitors import Ledger, Style, Visitor, visiting
 from tests.integration.edge.harness import Valkey
+from tests.small_disk import SmallDisk
 
 MIB = 1 << 20
 STYLES: tuple[Style, ...] = ("kept", "kept", "single", "pipelined")

@@ -8,9 +8,11 @@ the opening of a journal on a full disk to test_writer.py.
 import asyncio
 import errno
 import os
+import sys
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
+from subprocess import run
 
 import pytest
 
@@ -19,6 +21,7 @@ from shared.journal.group import Group, take_back
 from shared.journal.record import HEAD_BYTES, encode
 from shared.journal.segment import NoRoom, OpenSegment
 from shared.journal.stream import SegmentName, list_segments
+from tests.small_disk import SmallDisk
 from tests.unit.journal.full_disk_process import (
     a_rotation_finds_no_inode,
     closing_on_a_full_disk,
@@ -26,32 +29,40 @@ from tests.unit.journal.full_disk_process import (
     the_disk_is_taken_by_others,
     until,
 )
-from tests.unit.journal.small_disk import run_on_small_disk
 from tests.unit.journal.stream_builder import no_failure, payload_of, read_on, records_between
-from tests.unit.journal.traced import run_writer
+from tests.unit.journal.traced import REPOSITORY, run_writer
 
 BOTH = pytest.mark.parametrize("durability", ["fsync", "os"])
-PROCESS = "tests.unit.journal.full_disk_process"
+MIB = 1 << 20
+
+
+def run_on_small_disk(folder: Path, scenario: str, durability: str, size: int = 16 * MIB, inodes: int = 1000) -> None:
+    """Plays a scenario of `full_disk_process` on a disk of `size` bytes; fails when that fails."""
+    with SmallDisk(folder, size, inodes) as disk:
+        command = [sys.executable, "-m", "tests.unit.journal.full_disk_process"]
+        command += [str(disk.path), scenario, durability]
+        done = run(command, cwd=REPOSITORY, capture_output=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr.decode()
 
 
 @BOTH
 def test_a_disk_that_others_fill_takes_back_clicks_and_keeps_postbacks(tmp_path: Path, durability: str) -> None:
-    run_on_small_disk(tmp_path / "disk", PROCESS, the_disk_is_taken_by_others.__name__, durability, size="40m")
+    run_on_small_disk(tmp_path / "disk", the_disk_is_taken_by_others.__name__, durability, size=40 * MIB)
 
 
 @BOTH
 def test_a_rotation_without_an_inode_leaves_the_old_segment_in_use(tmp_path: Path, durability: str) -> None:
-    run_on_small_disk(tmp_path / "disk", PROCESS, a_rotation_finds_no_inode.__name__, durability, size="60m", inodes=30)
+    run_on_small_disk(tmp_path / "disk", a_rotation_finds_no_inode.__name__, durability, size=60 * MIB, inodes=30)
 
 
 @BOTH
 def test_a_journal_that_is_opened_on_a_full_disk_declares_and_later_records(tmp_path: Path, durability: str) -> None:
-    run_on_small_disk(tmp_path / "disk", PROCESS, opening_on_a_full_disk.__name__, durability)
+    run_on_small_disk(tmp_path / "disk", opening_on_a_full_disk.__name__, durability)
 
 
 @BOTH
 def test_a_journal_is_closed_on_a_full_disk(tmp_path: Path, durability: str) -> None:
-    run_on_small_disk(tmp_path / "disk", PROCESS, closing_on_a_full_disk.__name__, durability)
+    run_on_small_disk(tmp_path / "disk", closing_on_a_full_disk.__name__, durability)
 
 
 @BOTH

@@ -10,17 +10,17 @@ from tests.integration.edge.harness import await_true
 
 LONGEST_SECONDS: Final = 600
 """A holder that nobody ended ends itself, and the file system with it."""
-_MOUNT: Final = f'mount -t tmpfs -o "size=$1,mode=0700" tmpfs "$2" && exec sleep {LONGEST_SECONDS}'
+_MOUNT: Final = f'mount -t tmpfs -o "size=$1,nr_inodes=$2,mode=0700" tmpfs "$3" && exec sleep {LONGEST_SECONDS}'
 
 
 class SmallDisk:
-    """`size` in bytes. A context manager; `path` is its root for every process of this user."""
+    """`size` in bytes, `inodes` in files. A context manager; `path` is its root for every process of this user."""
 
-    def __init__(self, folder: Path, size: int) -> None:
+    def __init__(self, folder: Path, size: int, inodes: int = 1000) -> None:
         folder.mkdir()
         # As another user than root the namespace comes with one of users, in which this user may mount.
         user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
-        command = ["unshare", *user, "--mount", "sh", "-c", _MOUNT, "mount", str(size), str(folder)]
+        command = ["unshare", *user, "--mount", "sh", "-c", _MOUNT, "mount", str(size), str(inodes), str(folder)]
         self._holder = subprocess.Popen(command)
         self.path = Path(f"/proc/{self._holder.pid}/root{folder}")
         self._filler = self.path / "filler"
