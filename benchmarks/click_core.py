@@ -36,7 +36,8 @@ from edge.decide import decide
 from edge.macro_values import Destination
 from edge.parse import link_parameters
 from edge.request_head import Pairs
-from edge.table import RawTable, Table, TableBuilder
+from edge.salts import Salts
+from edge.table import Table, TableBuilder
 from edge.visitor import KeyMaker
 from shared.campaigns import AccountRow
 from shared.ids import ClickIds, KeyRing
@@ -52,17 +53,12 @@ Request = tuple[str, bytes, dict[bytes, bytes], Pairs]
 
 def table(campaigns: int) -> Table:
     """As every other bench loads them."""
-    raw = RawTable(
-        1,
-        [row.to_json() for row in traffic.rows(campaigns)],
-        [AccountRow(id=1, version=1).to_json()],
-        {"2026-09-20": "aa" * 32, "2026-09-21": "bb" * 32},
-    )
-    builder = TableBuilder(raw, None, bytes(32))
-    for _ in builder.steps():
-        pass
-    assert builder.table is not None
-    return builder.table
+    builder = TableBuilder()
+    for row in traffic.rows(campaigns):
+        builder.add(b"c:%d" % row.id, row.to_json())
+    builder.add(b"a:1", AccountRow(id=1, version=1).to_json())
+    salts = {"2026-09-20": bytes([0xAA] * 32), "2026-09-21": bytes([0xBB] * 32)}
+    return builder.finish("bench", 1, Salts(salts, bytes(32)))
 
 
 def slug(number: int) -> str:

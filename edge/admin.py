@@ -48,6 +48,7 @@ def _shown(report: dict[str, Any]) -> dict[str, Any]:
         "stream": report["stream"],
         "ready": report["ready"],
         "table_version": report["version"],
+        "table_generation": report["generation"],
         "table_age_seconds": None if confirmed_at is None else round(max(0.0, time.time() - confirmed_at), 1),
         "campaigns": report["campaigns"],
         "last_sync": round(report["synced_at"], 3),

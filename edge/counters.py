@@ -22,7 +22,9 @@ COUNTERS: Final[dict[str, str]] = {
     "refused_connections": "Connections refused because their address holds too many",
     "overdue_connections": "Connections closed because a request on them did not come to its end in time",
     "errors": "Requests that ran into an error of the program; always 0 in a healthy edge",
-    "table_loads": "Routing tables taken into use",
+    "table_loads": "Routing tables read whole and taken into use",
+    "table_deltas": "Changes of the routing table taken into use without reading the rest",
+    "table_delta_rows": "Rows read for these changes",
     "redis_errors": "Failed reads of the routing table",
 }
 """Name → meaning. The names are a contract with dashboards and alerts."""
@@ -54,8 +56,8 @@ class Counters:
         counts = self.by_reason[name]
         counts[reason] = counts.get(reason, 0) + 1
 
-    def add(self, name: str) -> None:
-        self.plain[name] += 1
+    def add(self, name: str, count: int = 1) -> None:
+        self.plain[name] += count
 
     def snapshot(self) -> dict[str, int]:
         """Every count under `name` or `name|label|label…`."""

@@ -22,6 +22,7 @@ _GAUGES: Final = {
     "worker_restarts": "Workers started again after their end",
     "table_version": "Version of the routing table in use, by worker",
     "table_age_seconds": "Time since Redis last confirmed the routing table in use, by worker",
+    "table_generation": "1 for the generation of the routing table in use, by worker; another one is read whole",
     "campaigns": "Campaigns in the routing table, by worker",
     "unreadable_rows": "Rows of the routing table that could not be read, by worker",
     "journal_synced_seq": "Last record of the stream that is durable, by worker",
@@ -76,6 +77,7 @@ class EdgeMetrics(Collector):
                 if value is not None:
                     family.add_metric([str(index)], value)
             yield family
+        yield self._generations()
         yield self._ip_files(now)
 
     def _counters(self) -> Iterable[Metric]:
@@ -88,6 +90,14 @@ class EdgeMetrics(Collector):
             if name in families:
                 families[name].add_metric(labels, count)
         return families.values()
+
+    def _generations(self) -> Metric:
+        name = "table_generation"
+        family = GaugeMetricFamily(PREFIX + name, _GAUGES[name], labels=["worker", "generation"])
+        for index, report in sorted(self._reports.items()):
+            if report["generation"]:
+                family.add_metric([str(index), report["generation"]], 1)
+        return family
 
     def _ip_files(self, now: float) -> Metric:
         family = GaugeMetricFamily(PREFIX + "ip_file_age_seconds", _GAUGES["ip_file_age_seconds"], labels=["file"])

@@ -8,6 +8,7 @@ import codecs
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -46,7 +47,10 @@ codecs.register_error("milepost-escape", _escape_undecodable)
 
 @dataclass(slots=True)
 class TrafficSource:
-    """How a campaign's traffic source names its parameters. `subs` maps their name to ours (`zone` → `sub1`)."""
+    """How a campaign's traffic source names its parameters. `subs` maps their name to ours (`zone` → `sub1`).
+
+    Campaigns that mean the same share one, so it is never changed.
+    """
 
     subs: Mapping[str, str]
     cost_param: str | None
@@ -56,9 +60,16 @@ class TrafficSource:
 
     @classmethod
     def of(cls, campaign: CampaignRow) -> "TrafficSource":
-        ours = {theirs: sub for sub, theirs in campaign.sub_params.items() if sub in SUBS and theirs}
-        limit = money.parse_link_cost(campaign.max_click_cost)
-        return cls(ours, campaign.cost_param or None, campaign.click_id_param or None, limit or 0)
+        pairs = tuple(campaign.sub_params.items())
+        return _source(pairs, campaign.cost_param or None, campaign.click_id_param or None, campaign.max_click_cost)
+
+
+@lru_cache(maxsize=1024)
+def _source(
+    sub_params: tuple[tuple[str, str], ...], cost_param: str | None, click_id_param: str | None, max_cost: str
+) -> TrafficSource:
+    ours = {theirs: sub for sub, theirs in sub_params if sub in SUBS and theirs}
+    return TrafficSource(ours, cost_param, click_id_param, money.parse_link_cost(max_cost) or 0)
 
 
 @dataclass(slots=True)

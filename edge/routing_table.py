@@ -1,40 +1,36 @@
 """Keeps the routing table: from Redis as soon as it changes, on disk for a restart with every server down.
 
-The only place in the edge that knows Redis. A click never waits for anything here: it reads `current`, which is
-swapped whole. Rules for what may take its place (design section 2): never an empty table over a full one, nothing
-while Redis does not say for which version its rows are complete, and an older version only once it has stood for
-longer than the publisher needs to repair a Redis that came back with yesterday's data.
+A click never waits for anything here: it reads `current`. A change of some rows is read beside the table in use and
+put in between two steps of the loop; a whole table is built beside it and swapped. When which happens (design section
+2) is `_follow`: rows of the same generation are caught up with by the log of changes, another generation is read
+whole. Nothing is taken from a Redis that stands below what is in use unless the publisher says that it must.
 """
 
 import asyncio
 import gc
 import os
 import time
+from collections.abc import Iterator
+from contextlib import aclosing, contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import orjson
 import structlog
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 
+from edge.copy_keeper import CopyKeeper
 from edge.counters import Counters
-from edge.table import DAY_MS, RawTable, Table, TableBuilder, decode_copy, encode_copy
-from shared.campaigns import REDIS_ACCOUNTS, REDIS_CAMPAIGNS, REDIS_EDGES, REDIS_SALTS, REDIS_VERSION
+from edge.routing_redis import ROWS_AT_ONCE, Head, RedisAway, RoutingRedis
+from edge.salts import Salts, usable_salts
+from edge.table import Entry, RawRow, Table, TableBuilder, read_row
+from edge.table_copy import Mark
 
 log = structlog.get_logger("edge.routing_table")
 
 POLL_SECONDS: Final = 0.1
 REPORT_SECONDS: Final = 1.0
-ANSWER_SECONDS: Final = 1.0
-"""How long one answer of Redis may take; the client retries nothing by itself."""
-LOAD_SECONDS: Final = 30.0
-SALT_SECONDS: Final = 60.0
-"""Salts are made without a change of version, so they are asked for by the clock as well."""
 LONGEST_PAUSE_SECONDS: Final = 1.0
-OLDER_VERSION_SECONDS: Final = 5.0
+STEP_SECONDS: Final = 0.001
+"""Work on rows goes on for so long before the loop may do something else."""
 FREEZE_ROWS: Final = 1000
 """After so many new rows the garbage collector is told to leave them alone. Not after fewer: what is frozen while
 requests are open stays for good, so freezing must be rare."""
@@ -58,32 +54,23 @@ class RoutingTable:
         """Set once there is a table."""
         self.confirmed_at: float | None = None
         """time.time() at which Redis last bore out the table in use; for one from disk, when the copy was written."""
-        self._copy = copy
+        self._copy = CopyKeeper(copy, writes=writes_copy)
         self._worker_id = worker_id
         self._counters = counters
-        self._writes_copy = writes_copy
         self._origin = os.urandom(32)
-        self._salts_read_at = 0.0
-        self._reported_at = 0.0
-        self._older_since: float | None = None
-        self._copy_due: RawTable | None = None
-        self._copy_writing: asyncio.Task[None] | None = None
-        self._redis = _client(redis_url) if redis_url else None
+        self._reported_at = -REPORT_SECONDS
+        self._passed_over: Head | None = None
+        self._redis = RoutingRedis(redis_url) if redis_url else None
 
     async def load_copy(self) -> None:
         """Take the copy on disk into use; without one, or with a damaged one, there is just no table yet."""
-        try:
-            content = await asyncio.to_thread(self._copy.read_bytes)
-            written_at = self._copy.stat().st_mtime
-        except FileNotFoundError:
+        builder = TableBuilder()
+        with _left_alone(builder):
+            mark = await self._copy.read(builder.add)
+        if mark is None:
             return
-        try:
-            raw = decode_copy(content)
-        except (ValueError, KeyError, TypeError) as error:
-            log.error("routing copy unreadable", path=str(self._copy), reason=str(error))
-            return
-        await self._take(raw, write=False)
-        self.confirmed_at = written_at
+        self._use(builder.finish(mark.generation, mark.version, self._salts(mark.salts)))
+        self.confirmed_at = mark.at / 1000
 
     async def run(self) -> None:
         """Follow Redis until cancelled, through every outage of it."""
@@ -94,7 +81,7 @@ class RoutingTable:
         while True:
             try:
                 await self._poll(self._redis)
-            except (RedisError, OSError, TimeoutError) as error:
+            except RedisAway as error:
                 self._counters.add("redis_errors")
                 if reachable:
                     log.warning("routing table: redis does not answer", reason=str(error))
@@ -109,134 +96,158 @@ class RoutingTable:
 
     async def close(self) -> None:
         """Take back this worker's report, so that nobody waits for it, and finish the copy on disk."""
-        if self._copy_writing is not None:
-            await self._copy_writing
+        await self._copy.close()
         if self._redis is None:
             return
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                await self._redis.hdel(REDIS_EDGES, self._worker_id)
-        except (RedisError, OSError, TimeoutError) as error:
+            await self._redis.withdraw(self._worker_id)
+            await self._redis.close()
+        except RedisAway as error:
             log.info("routing table: report not taken back", reason=str(error))
-        await self._redis.aclose()
 
-    async def _poll(self, redis: Redis) -> None:
-        version = _number(await redis.get(REDIS_VERSION))
-        now = time.monotonic()
-        if version is not None and self._wants(version, now):
-            async with asyncio.timeout(LOAD_SECONDS):
-                raw = await _read_all(redis)
-            self._salts_read_at = now
-            if raw is not None and self._may_replace(raw):
-                await self._take(raw, write=self._writes_copy)
-                await self._report(redis, now)
-        if self.current is None:
-            return
-        if version == self.current.version:
-            self.confirmed_at = time.time()
-        if now - self._reported_at >= REPORT_SECONDS:
-            await self._report(redis, now)
-
-    def _wants(self, version: int, now: float) -> bool:
-        table = self.current
-        if table is None or version > table.version:
-            self._older_since = None
-            return True
-        if version == table.version:
-            self._older_since = None
-            return now - self._salts_read_at >= SALT_SECONDS
-        if self._older_since is None:
-            self._older_since = now
-            log.warning("routing table: redis holds an older version", held=table.version, offered=version)
-        return now - self._older_since >= OLDER_VERSION_SECONDS
-
-    def _may_replace(self, raw: RawTable) -> bool:
+    async def _poll(self, redis: RoutingRedis) -> None:
+        head = await redis.head()
+        before = self.current and (self.current.generation, self.current.version)
+        if head is not None:
+            await self._follow(redis, head)
         table = self.current
         if table is None:
-            return True
-        if (table.by_id and not raw.campaigns) or (table.accounts and not raw.accounts):
-            log.error("routing table: redis holds an empty table, the full one stays", version=raw.version)
-            return False
-        return True
+            return
+        if head is not None and (head.generation, head.version) == (table.generation, table.version):
+            self.confirmed_at = time.time()
+        if before != (table.generation, table.version):
+            self._reported_at = -REPORT_SECONDS
+        await self._report(redis)
+        self._copy.tidy()
 
-    async def _take(self, raw: RawTable, *, write: bool) -> None:
-        builder = TableBuilder(raw, self.current, self._origin)
-        for _ in builder.steps():
-            await asyncio.sleep(0)
-        table = builder.table
-        assert table is not None
-        changed = (
-            self.current is None
-            or table.version != self.current.version
-            or builder.compiled > 0
-            or table.salts.known != self.current.salts.known
-        )
+    async def _report(self, redis: RoutingRedis) -> None:
+        """Say what is in use, once a second; also during a long load, else nobody would wait for this worker."""
+        table, now = self.current, time.monotonic()
+        if table is not None and now - self._reported_at >= REPORT_SECONDS:
+            await redis.report(self._worker_id, table.generation, table.version)
+            self._reported_at = now
+
+    async def _follow(self, redis: RoutingRedis, head: Head) -> None:
+        table = self.current
+        if table is not None and head.version < table.version and head.supersedes < table.version:
+            # A Redis that came back without its last writes, or with a dump: the publisher mends it.
+            self._pass_over(head, "redis holds an older version")
+        elif (
+            table is None or head.generation != table.generation or (since := self._copy.complete_since(table)) is None
+        ):
+            await self._load(redis, head)
+        elif head.version > since:
+            await self._catch_up(redis, table, since)
+
+    async def _catch_up(self, redis: RoutingRedis, table: Table, since: int) -> None:
+        """Read what changed after `since`, write it down, then use it."""
+        changes = await redis.changes_since(since)
+        head = changes.head
+        if head is None or head.generation != table.generation or head.version < table.version:
+            return  # the next poll sees what became of it
+        if head.log_from > since:
+            await self._load(redis, head)
+            return
+        rows: list[RawRow] = []
+        entries: list[tuple[bytes, Entry | None]] = []
+        steps = _Steps()
+        with _left_alone(None):
+            for first in range(0, len(changes.keys), ROWS_AT_ONCE):
+                found = await redis.rows(changes.keys[first : first + ROWS_AT_ONCE])
+                if found is None:
+                    await self._load(redis, head)
+                    return
+                for key, text in found:
+                    rows.append((key, text))
+                    entries.append((key, read_row(key, text)))
+                    await steps.breathe()
+                await self._report(redis)
+            await self._copy.append(rows, _mark(head, changes.salts))
+            table.apply(entries, head.version, self._salts(changes.salts))
+        self._counters.add("table_deltas")
+        self._counters.add("table_delta_rows", len(entries))
+        if unreadable := [key.decode() for key, entry in entries if entry is None]:
+            log.error("routing table: rows left out", rows=unreadable[:10], version=head.version)
+
+    async def _load(self, redis: RoutingRedis, head: Head) -> None:
+        """Read every row; the table is complete for the version that `head` had before the first."""
+        if head == self._passed_over:
+            return
+        builder = TableBuilder(self.current)
+        draft = await self._copy.begin()
+        try:
+            with _left_alone(builder):
+                steps = _Steps()
+                async with aclosing(redis.all_rows()) as pieces:
+                    async for rows in pieces:
+                        for key, text in rows:
+                            builder.add(key, text)
+                            await steps.breathe()
+                        draft = await self._copy.add(draft, rows)
+                        await self._report(redis)
+                salts = await redis.salts()
+            after = await redis.head()
+            if after is None or after.generation != head.generation or after.version < head.version:
+                return  # written anew or lost in between: the rows may be of both
+            table = builder.finish(head.generation, head.version, self._salts(salts))
+            if self._would_empty(table):
+                self._pass_over(head, "redis holds an empty table, the full one stays")
+                return
+            await self._copy.finish(draft, _mark(head, salts))
+            draft = None
+        finally:
+            if draft is not None:
+                await asyncio.to_thread(draft.discard)
+        self._use(table)
+        self._counters.add("table_loads")
+
+    def _would_empty(self, table: Table) -> bool:
+        held = self.current
+        return held is not None and bool((held.by_id and not table.by_id) or (held.accounts and not table.accounts))
+
+    def _use(self, table: Table) -> None:
         self.current = table
+        self._passed_over = None
         self.filled.set()
-        if changed:
-            self._counters.add("table_loads")
-        if builder.compiled >= FREEZE_ROWS:
-            gc.freeze()
         if table.unreadable:
             log.error("routing table: rows left out", unreadable=table.unreadable, version=table.version)
-        if write and changed:
-            self._copy_due = raw
-            if self._copy_writing is None or self._copy_writing.done():
-                self._copy_writing = asyncio.create_task(self._write_copies())
 
-    async def _write_copies(self) -> None:
-        while (raw := self._copy_due) is not None:
-            self._copy_due = None
-            await asyncio.to_thread(_write_copy, self._copy, raw, int(time.time() * 1000) // DAY_MS)
+    def _pass_over(self, head: Head, why: str) -> None:
+        if head != self._passed_over:
+            held = self.current.version if self.current is not None else None
+            log.warning(f"routing table: {why}", held=held, offered=head.version)
+        self._passed_over = head
 
-    async def _report(self, redis: Redis, now: float) -> None:
-        if self.current is None:
-            return
-        report = orjson.dumps({"version": self.current.version, "at": int(time.time() * 1000)})
-        await redis.hset(REDIS_EDGES, self._worker_id, report)
-        self._reported_at = now
+    def _salts(self, texts: dict[str, str]) -> Salts:
+        return Salts(usable_salts(texts), self._origin)
 
 
-def _client(url: str) -> Redis:
-    return Redis.from_url(
-        url,
-        socket_timeout=ANSWER_SECONDS,
-        socket_connect_timeout=ANSWER_SECONDS,
-        retry=Retry(NoBackoff(), 0),
-        health_check_interval=0,
-        max_connections=2,
-    )
+class _Steps:
+    """Cuts long work into steps between which the loop may do something else."""
+
+    def __init__(self) -> None:
+        self._until = time.perf_counter() + STEP_SECONDS
+
+    async def breathe(self) -> None:
+        if time.perf_counter() >= self._until:
+            await asyncio.sleep(0)
+            self._until = time.perf_counter() + STEP_SECONDS
 
 
-def _number(text: bytes | str | None) -> int | None:
-    return int(text) if text is not None and text.isdigit() else None
-
-
-async def _read_all(redis: Redis) -> RawTable | None:
-    """All rows of one instant with the version they are complete for, or None when there is none."""
-    async with redis.pipeline(transaction=True) as pipeline:
-        pipeline.get(REDIS_VERSION)
-        pipeline.hvals(REDIS_CAMPAIGNS)
-        pipeline.hvals(REDIS_ACCOUNTS)
-        pipeline.hgetall(REDIS_SALTS)
-        answers: list[Any] = await pipeline.execute()
-    version = _number(answers[0])
-    if version is None:
-        return None
-    salts = {day.decode("utf-8", "replace"): text.decode("utf-8", "replace") for day, text in answers[3].items()}
-    return RawTable(version, answers[1], answers[2], salts)
-
-
-def _write_copy(path: Path, raw: RawTable, day: int) -> None:
-    """Replace the copy atomically. It holds tokens and salts, so it is for this user alone."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+@contextmanager
+def _left_alone(builder: TableBuilder | None) -> Iterator[None]:
+    """Keeps the garbage collector from walking through rows while they are read, which would stop everything for a
+    tenth of a second, and for good from those of a large table."""
+    was_enabled = gc.isenabled()
+    gc.disable()
     try:
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(encode_copy(raw, day))
-            file.flush()
-            os.fsync(file.fileno())
-        draft.rename(path)
-    except OSError as error:
-        log.error("routing copy not written", path=str(path), reason=str(error))
-        draft.unlink(missing_ok=True)
+        yield
+        if builder is not None and builder.compiled >= FREEZE_ROWS:
+            gc.freeze()
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _mark(head: Head, salts: dict[str, str]) -> Mark:
+    return Mark(head.generation, head.version, salts, int(time.time() * 1000))

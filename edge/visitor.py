@@ -6,7 +6,7 @@ from hashlib import blake2b
 from struct import Struct
 
 from edge.client_ip import ClientAddress, key_form
-from edge.table import DAY_MS, Salts
+from edge.salts import DAY_MS, Salts
 from shared.ids import DIGEST_BYTES
 
 _FOUR_KEYS = Struct("16s16s16s16s")

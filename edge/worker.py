@@ -172,6 +172,7 @@ class Worker:
             "stream": journal.stream.hex(),
             "ready": table is not None and not self._failed and self._server is not None,
             "version": table.version if table is not None else None,
+            "generation": table.generation if table is not None else None,
             "confirmed_at": routing.confirmed_at,
             "campaigns": len(table.by_id) if table is not None else 0,
             "unreadable_rows": table.unreadable if table is not None else 0,

@@ -5,7 +5,9 @@ percent-encoded for its slot, so that no value changes scheme, host, port, path 
 """
 
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Final
 from urllib.parse import quote
 
@@ -110,11 +112,10 @@ class UrlTemplate:
         flat = len(pieces) == 1
         self._pieces = () if flat else pieces
         """Only where a macro stands in the path: there a value must not become a dot segment."""
-        self._parts = list(pieces[0].parts) if flat else []
+        self._parts = pieces[0].parts if flat else ()
         """Of any other URL: literals at even places, macro names at odd ones."""
-        self.slots = tuple(name for piece in pieces for name in piece.parts[1::2])
-        self._free = tuple(2 * n + 1 for n, name in enumerate(self.slots) if name not in UNRESERVED_MACROS)
-        """Places of values that anyone may have written."""
+        self.slots, self._free = _plan(tuple(name for piece in pieces for name in piece.parts[1::2]))
+        """`_free` are the places of values that anyone may have written."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -130,7 +131,7 @@ class UrlTemplate:
         if self._pieces:
             rest = iter(values)
             return "".join([piece.fill(rest) for piece in self._pieces])
-        parts = self._parts.copy()
+        parts = list(self._parts)
         parts[1::2] = values
         for place in self._free:
             parts[place] = encode_value(parts[place])
@@ -144,7 +145,8 @@ class _Piece:
 
     def __init__(self, text: str, *, segment: bool) -> None:
         parts = _MACRO.split(text)
-        parts[::2] = [quote(literal, safe="!#$%&'()*+,/:;=?@[]~|^`\"<>") for literal in parts[::2]]
+        parts[::2] = [_literal(literal) for literal in parts[::2]]
+        parts[1::2] = [sys.intern(name) for name in parts[1::2]]
         self.parts = tuple(parts)
         self.segment = segment
 
@@ -158,6 +160,18 @@ class _Piece:
         if self.segment and len(text) <= 6 and text.lower().replace("%2e", ".") in _DOT_SEGMENTS:
             return "_"
         return text
+
+
+@lru_cache(maxsize=4096)
+def _literal(text: str) -> str:
+    """A literal as it stands in the address; remembered, because thousands of destinations begin alike."""
+    return quote(text, safe="!#$%&'()*+,/:;=?@[]~|^`\"<>")
+
+
+@lru_cache(maxsize=1024)
+def _plan(slots: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """The slots and which of their places in the parts need encoding: thousands of destinations share a few."""
+    return slots, tuple(2 * n + 1 for n, name in enumerate(slots) if name not in UNRESERVED_MACROS)
 
 
 def _pieces(url: str) -> tuple[_Piece, ...]:

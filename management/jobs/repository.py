@@ -1,10 +1,11 @@
 """What jobs reads and writes in Postgres, as milepost_ingest: it works for every account."""
 
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from management.campaigns.routing import account_row, campaign_row
+from management.campaigns.routing import Row, account_row, campaign_row
 from management.db.pool import SoleConnection
 from management.db.queries import Queries
 from shared.campaigns import AccountRow, CampaignRow
@@ -43,8 +44,32 @@ async def routing_table(connection: SoleConnection) -> RoutingTable:
         version,
         {row["id"]: campaign_row(row) for row in campaigns},
         {row["id"]: account_row(row) for row in accounts},
-        {row["day"].isoformat(): row["salt"].hex() for row in salts},
+        _texts(salts),
     )
+
+
+def _texts(salts: Iterable[Row]) -> dict[str, str]:
+    return {row["day"].isoformat(): row["salt"].hex() for row in salts}
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingChanges:
+    """Everything that changed since a version, in one snapshot; `salts` are all of them."""
+
+    version: int
+    rows: list[CampaignRow | AccountRow]
+    salts: dict[str, str]
+
+
+async def routing_changes(connection: SoleConnection, since: int, limit: int) -> RoutingChanges:
+    """What changed after version `since`; at least `limit` rows when there are so many."""
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        version = await routing_version(connection)
+        campaigns = await connection.fetch(queries["changed_campaigns"], since, limit)
+        accounts = await connection.fetch(queries["changed_accounts"], since, limit)
+        salts = await connection.fetch(queries["salts"])
+    rows: list[CampaignRow | AccountRow] = [*map(account_row, accounts), *map(campaign_row, campaigns)]
+    return RoutingChanges(version, rows, _texts(salts))
 
 
 async def keep_salts(connection: SoleConnection, today: date) -> bool:

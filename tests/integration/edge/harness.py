@@ -5,6 +5,7 @@ Everything listens on ports the kernel gave, and everything started here is ende
 
 import http.client
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -24,7 +25,11 @@ from shared import events
 from shared.campaigns import (
     REDIS_ACCOUNTS,
     REDIS_CAMPAIGNS,
+    REDIS_GENERATION,
+    REDIS_LOG,
+    REDIS_LOG_FROM,
     REDIS_SALTS,
+    REDIS_SUPERSEDES,
     REDIS_VERSION,
     AccountRow,
     CampaignRow,
@@ -88,6 +93,11 @@ class Valkey:
     def client(self) -> "redis.Redis":
         return redis.Redis.from_url(self.url, socket_timeout=5)
 
+    def pause(self) -> None:
+        """It stands still, its port open."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
     def kill(self) -> None:
         if self._process is not None:
             self._process.kill()
@@ -101,7 +111,7 @@ class Valkey:
         accounts: Iterable[AccountRow] = (AccountRow(id=1, version=1),),
         salts: Mapping[str, str] | None = None,
     ) -> None:
-        """Write rows as management does, and the version they are complete for, in one transaction."""
+        """Write rows over those that are there, and say that they are a new generation, complete for `version`."""
         with self.client() as client, client.pipeline(transaction=True) as pipeline:
             for campaign in campaigns:
                 pipeline.hset(REDIS_CAMPAIGNS, str(campaign.id), campaign.to_json())
@@ -109,7 +119,10 @@ class Valkey:
                 pipeline.hset(REDIS_ACCOUNTS, str(account.id), account.to_json())
             pipeline.delete(REDIS_SALTS)
             pipeline.hset(REDIS_SALTS, mapping=dict(salts if salts is not None else salts_around_today()))
+            pipeline.delete(REDIS_LOG, REDIS_SUPERSEDES)
+            pipeline.set(REDIS_LOG_FROM, version)
             pipeline.set(REDIS_VERSION, version)
+            pipeline.set(REDIS_GENERATION, secrets.token_hex(8))
             pipeline.execute()
 
 

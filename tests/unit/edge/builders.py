@@ -1,11 +1,15 @@
 """Builders for the edge's unit tests: each gives a plain, valid thing, changed where a test says so."""
 
+from dataclasses import dataclass
 from typing import Any
+
+import orjson
 
 from edge.classify import AgentVerdict, NetworkVerdict, Verdict
 from edge.click_request import ClickRequest
 from edge.client_ip import ClientAddress, parse_address
-from edge.table import Account, Campaign, RawTable, Salts, Table, TableBuilder
+from edge.salts import Salts, usable_salts
+from edge.table import Account, Campaign, RawRow, Table, TableBuilder
 from shared.campaigns import AccountRow, CampaignRow
 
 SLUG = "4bfaec44-7f1c-4a3e-9d0b-2f3b1c5d6e7f"
@@ -33,6 +37,29 @@ def account(**changes: Any) -> Account:
     return Account(AccountRow(**{"id": 1, "version": 1} | changes))
 
 
+@dataclass(frozen=True)
+class RawTable:
+    """Texts of rows as Redis holds them, salts by day in hex."""
+
+    version: int
+    campaigns: list[bytes]
+    accounts: list[bytes]
+    salts: dict[str, str]
+
+    def rows(self) -> list[RawRow]:
+        """With keys; of a text without an id one that names no row."""
+        return [(_key(b"c:", text), text) for text in self.campaigns] + [
+            (_key(b"a:", text), text) for text in self.accounts
+        ]
+
+
+def _key(prefix: bytes, text: bytes) -> bytes:
+    try:
+        return prefix + b"%d" % orjson.loads(text)["id"]
+    except (ValueError, TypeError, KeyError, IndexError):
+        return prefix + b"?" + text
+
+
 def raw_table(
     *rows: CampaignRow, version: int = 1, accounts: tuple[AccountRow, ...] = (), salts: dict[str, str] | None = None
 ) -> RawTable:
@@ -41,11 +68,10 @@ def raw_table(
 
 def built(raw: RawTable, last: Table | None = None) -> tuple[Table, int]:
     """The table and how many rows were compiled for it."""
-    builder = TableBuilder(raw, last, b"o" * 32)
-    for _ in builder.steps():
-        pass
-    assert builder.table is not None
-    return builder.table, builder.compiled
+    builder = TableBuilder(last)
+    for key, text in raw.rows():
+        builder.add(key, text)
+    return builder.finish("5eed", raw.version, Salts(usable_salts(raw.salts), b"o" * 32)), builder.compiled
 
 
 def salts(**known: bytes) -> Salts:

@@ -35,6 +35,7 @@ def report(**changes: object) -> dict[str, object]:
     plain: dict[str, object] = {
         "ready": True,
         "version": 12,
+        "generation": "5eed",
         "confirmed_at": time.time() - 5,
         "campaigns": 3,
         "unreadable_rows": 0,
@@ -76,13 +77,19 @@ def test_every_counter_is_there_from_the_start() -> None:
 
 
 def test_gauges_tell_each_worker_apart() -> None:
-    found = samples(EdgeMetrics({0: report(), 1: report(ready=False, version=None, confirmed_at=None)}, {}, 2, 7, 0))
+    found = samples(
+        EdgeMetrics(
+            {0: report(), 1: report(ready=False, version=None, generation=None, confirmed_at=None)}, {}, 2, 7, 0
+        )
+    )
     assert found["workers", ()] == 2
     assert found["workers_ready", ()] == 1
     assert found["worker_restarts_total", ()] == 7
     assert found["table_version", ("0",)] == 12
     assert ("table_version", ("1",)) not in found
     assert found["table_age_seconds", ("0",)] == pytest.approx(5, abs=2)
+    labelled = {(name, frozenset(labels)): value for (name, labels), value in found.items()}
+    assert labelled["table_generation", frozenset(("0", "5eed"))] == 1
     assert found["ip_file_age_seconds", ("tor.txt",)] == pytest.approx(60, abs=5)
 
 

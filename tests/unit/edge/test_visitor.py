@@ -2,7 +2,7 @@
 
 import pytest
 
-from edge.table import DAY_MS
+from edge.salts import DAY_MS
 from edge.visitor import KeyMaker, VisitorKeys
 from shared.ids import digest_key
 from tests.unit.edge.builders import address, salts
