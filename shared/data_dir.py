@@ -59,6 +59,11 @@ class DataDir:
     def endpoints(self) -> Path:
         return self.run / "endpoints.json"
 
+    @property
+    def ship_status(self) -> Path:
+        """What the shipper says of itself each second, as JSON."""
+        return self.run / "ship.status"
+
     def pid_file(self, part: str) -> Path:
         return self.run / f"{part}.pid"
 

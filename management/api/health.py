@@ -2,18 +2,22 @@
 
 import asyncio
 import hmac
+import math
 from collections.abc import Mapping
 
 from fastapi import Request, Response
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, generate_latest
 
 from management.api import envelope
 from management.api.services import Services
 from management.db.health import answers
 from management.errors import AUTHORIZATION, UNAVAILABLE, Refusal
 from management.publisher import RoutingUnavailable, published_version
+from management.system import repository
+from management.system.repository import Difference
 
 _READY_SECONDS = 2.0
+_BOOKS_SECONDS = 2.0
 
 
 class Metrics:
@@ -24,6 +28,20 @@ class Metrics:
         self._answers = Counter(
             "milepost_api_answers", "Answers by method and status", ("method", "status"), registry=self.registry
         )
+
+        self._books = {
+            name: Gauge(f"milepost_books_{name}", text, registry=self.registry)
+            for name, text in (
+                ("difference", "Records of all streams that stand in no column of the books"),
+                ("missing_rows", "Rows that the tables and the books do not agree on, when last counted"),
+                ("lost_records", "Records that could be read nowhere"),
+            )
+        }
+
+    def booked(self, found: Difference | None) -> None:
+        """Shows what the books say; NaN where nobody could ask them."""
+        for gauge, number in zip(self._books.values(), found or (math.nan,) * 3, strict=True):
+            gauge.set(number)
 
     def answered(self, method: str, status: int) -> None:
         known = method if method in _METHODS else "other"
@@ -47,7 +65,8 @@ async def ready(request: Request) -> Response:
 
 
 async def metrics(request: Request) -> Response:
-    _for_operator(request)
+    services = _for_operator(request)
+    request.app.state.metrics.booked(await repository.difference(services.pool, _BOOKS_SECONDS))
     return Response(generate_latest(request.app.state.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 

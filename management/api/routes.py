@@ -27,6 +27,8 @@ from management.conversions import handlers as conversions
 from management.conversions.schemas import ConversionAnswer, ConversionCreate, ConversionListQuery
 from management.stats import handlers as stats
 from management.stats.schemas import PeriodMeta, StatsAnswer, StatsQuery
+from management.system import handlers as system
+from management.system.schemas import BooksAnswer, BooksMeta, BooksQuery
 
 Handler = Callable[..., Awaitable[Response]]
 
@@ -80,6 +82,8 @@ ROUTES: Final = (
     Route("POST", f"{V1}/conversions", conversions.report_conversion, "Report a conversion", ConversionAnswer,
           body=ConversionCreate, statuses=(201, 200), also=(404, 409, 410)),
     Route("GET", f"{V1}/conversions/{{id}}", conversions.get_conversion, "One conversion", ConversionAnswer),
+    Route("GET", f"{V1}/system/reconciliation", system.reconciliation, "What became of every record", BooksAnswer,
+          BooksQuery, meta=BooksMeta),
 )  # fmt: skip
 
 PLAIN_ROUTES: Final[tuple[tuple[str, Handler, str], ...]] = (

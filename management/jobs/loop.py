@@ -1,4 +1,5 @@
-"""The process `milepost jobs`: the publisher every 250 ms; salts, days and the sweep of strangers every minute."""
+"""The process `milepost jobs`: the publisher every 250 ms; salts, days and the sweep of strangers every minute; the
+books every hour."""
 
 import asyncio
 import signal
@@ -8,12 +9,17 @@ import structlog
 
 from management.db.keyring import load_key_ring
 from management.db.pool import INGEST_ROLE, UNREACHABLE, SoleConnection, connect, role_url
+from management.deadletters.retention import forget_old
 from management.jobs import repository
-from management.publisher import Redis, RoutingUnavailable, open_redis, publish_table, published_version
+from management.jobs.books import keep_books
+from management.publisher import Redis, RoutingUnavailable, open_redis, publish_changes, publish_table, published
+from shared.campaigns import LOG_ROWS
 from shared.env import Settings
 
 PUBLISH_SECONDS = 0.25
 UPKEEP_SECONDS = 60.0
+MOST_CHANGES = LOG_ROWS // 2
+"""Edges that are further behind read all rows, so more than this is written as a whole table."""
 _LONGEST_PAUSE = 5.0
 
 log = structlog.get_logger()
@@ -28,6 +34,7 @@ async def run(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     redis = open_redis(settings.redis_url)
+    books = asyncio.create_task(keep_books(url, stop))
     pause = PUBLISH_SECONDS
     while not stop.is_set():
         try:
@@ -41,6 +48,8 @@ async def run(settings: Settings) -> int:
         await _sleep(stop, pause)
         pause = min(pause * 2, _LONGEST_PAUSE)
     await redis.aclose()
+    books.cancel()
+    await asyncio.gather(books, return_exceptions=True)  # a count that was cut short is made by the next life
     return 0
 
 
@@ -65,16 +74,36 @@ async def upkeep(connection: SoleConnection) -> None:
     await repository.keep_salts(connection, today)
     await repository.keep_days(connection, today)
     await repository.forget_strangers(connection)
+    await forget_old(connection)
 
 
 async def publish(connection: SoleConnection, redis: Redis) -> bool:
-    """Bring Redis up to Postgres; True when it had fallen behind."""
-    if await repository.routing_version(connection) == await published_version(redis):
+    """Bring Redis up to Postgres; True when there was something to do."""
+    # Redis before Postgres: whatever version anybody has by now is in Postgres then, or it is of a history that
+    # Postgres lost.
+    there = await published(redis)
+    version = await repository.routing_version(connection)
+    lost = max(there.version or 0, there.in_use if there.in_use > there.supersedes else 0)
+    if there.generation is None or there.version is None or lost > version:
+        await _publish_whole(connection, redis, max(there.supersedes, lost if lost > version else 0))
+        return True
+    if there.version == version:
         return False
-    table = await repository.routing_table(connection)
-    await publish_table(redis, table.version, table.campaigns, table.accounts, table.salts)
-    log.info("routing_table_published", version=table.version, campaigns=len(table.campaigns))
+    changes = await repository.routing_changes(connection, there.version, MOST_CHANGES + 1)
+    if len(changes.rows) > MOST_CHANGES:
+        await _publish_whole(connection, redis, there.supersedes)
+        return True
+    if await publish_changes(redis, there.generation, changes.version, changes.rows, changes.salts):
+        log.info("routing_changes_published", version=changes.version, rows=len(changes.rows))
     return True
+
+
+async def _publish_whole(connection: SoleConnection, redis: Redis, supersedes: int) -> None:
+    table = await repository.routing_table(connection)
+    await publish_table(redis, table.version, table.campaigns, table.accounts, table.salts, supersedes)
+    log.info(
+        "routing_table_published", version=table.version, campaigns=len(table.campaigns), supersedes=supersedes or None
+    )
 
 
 async def _sleep(stop: asyncio.Event, seconds: float) -> None:

@@ -1,6 +1,8 @@
 """Append-only streams of records on local disk: what an answer waits for, and what everything else is built from."""
 
-from shared.journal.consumed import END, Mark, read_consumed, write_consumed
+from shared.journal.announced import read_announced
+from shared.journal.claim import Claimed, claimed
+from shared.journal.consumed import END, Mark, read_consumed, read_consumed_seq, write_consumed
 from shared.journal.group import Done, JournalFailed, JournalFull, NotJournaled
 from shared.journal.group_commit import GroupCommitWriter
 from shared.journal.limits import NO_LIMITS, JournalLimits, free_bytes
@@ -9,7 +11,9 @@ from shared.journal.meter import JournalMeter
 from shared.journal.reader import Gap, ReadBatch, StreamReader
 from shared.journal.record import FIRST_SEQ, MAX_PAYLOAD, PayloadRefused, Record, UnknownVersion
 from shared.journal.retention import delete_consumed, delete_stillborn, kept_segments, trim
+from shared.journal.shipped import Shipped, read_shipped, write_shipped
 from shared.journal.stream import SETTLED_NS, stream_id, streams
+from shared.journal.tidier import Consumed, Marks, Tidied, Tidier
 from shared.journal.write_through import WriteThroughWriter
 from shared.journal.writer import Durability, JournalWriter
 
@@ -19,6 +23,8 @@ __all__ = [
     "MAX_PAYLOAD",
     "NO_LIMITS",
     "SETTLED_NS",
+    "Claimed",
+    "Consumed",
     "Done",
     "Durability",
     "Gap",
@@ -29,21 +35,30 @@ __all__ = [
     "JournalMeter",
     "JournalWriter",
     "Mark",
+    "Marks",
     "NotJournaled",
     "PayloadRefused",
     "ReadBatch",
     "Record",
+    "Shipped",
     "StreamReader",
+    "Tidied",
+    "Tidier",
     "UnknownVersion",
     "WriteThroughWriter",
+    "claimed",
     "delete_consumed",
     "delete_stillborn",
     "free_bytes",
     "kept_segments",
+    "read_announced",
     "read_consumed",
+    "read_consumed_seq",
     "read_losses",
+    "read_shipped",
     "stream_id",
     "streams",
     "trim",
     "write_consumed",
+    "write_shipped",
 ]

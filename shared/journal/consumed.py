@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from shared.journal.stream import CONSUMED_NAME, SegmentName
 
-_LINE: Final = re.compile(r"[0-9]{1,20} (?:end|(\S+) ([0-9]{1,20}))\n")
+_LINE: Final = re.compile(r"([0-9]{1,20}) (?:end|(\S+) ([0-9]{1,20}))\n")
 
 
 class Mark(NamedTuple):
@@ -40,14 +40,24 @@ def write_consumed(path: Path, next_seq: int, mark: Mark) -> None:
 
 def read_consumed(path: Path) -> Mark | None:
     """Where the unconsumed part of the stream at `path` begins; None when nobody said. Raises OSError."""
+    match = _said(path)
+    if match is None:
+        return None
+    if match[2] is None:
+        return END
+    segment = SegmentName.parse(match[2])
+    return None if segment is None else Mark(segment, int(match[3]))
+
+
+def read_consumed_seq(path: Path) -> int | None:
+    """The first seq of the stream at `path` that is not consumed; None when nobody said. Raises OSError."""
+    match = _said(path)
+    return match and int(match[1])
+
+
+def _said(path: Path) -> re.Match[str] | None:
     try:
         line = (path / CONSUMED_NAME).read_text("ascii", "replace")
     except FileNotFoundError:
         return None
-    match = _LINE.fullmatch(line)
-    if match is None:
-        return None
-    if match[1] is None:
-        return END
-    segment = SegmentName.parse(match[1])
-    return None if segment is None else Mark(segment, int(match[2]))
+    return _LINE.fullmatch(line)

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, NamedTuple, Self
 
+from shared.journal.announced import read_announced
 from shared.journal.consumed import Mark
 from shared.journal.record import (
     FIRST_SEQ,
@@ -34,7 +35,8 @@ _BEFORE_ALL = SegmentName(-1)
 class Gap(NamedTuple):
     """Seqs first … last that were written, or at least numbered, and can be read nowhere in the stream.
 
-    `damaged`: their segment goes on behind them. `missing`: it ends, or begins, without them, or is not there.
+    `damaged`: their segment goes on behind them. `missing`: it ends, or begins, without them, or is not there. What is
+    missing at a stream's end is known from what its writer announced.
     """
 
     first: int
@@ -97,6 +99,7 @@ class StreamReader:
                     elif not self._look_behind_live_damage():
                         break
                 elif not self._look_behind_damage() and not self._enter_next_segment(gaps):
+                    self._miss_what_was_announced(gaps)
                     finished = True
                     self.close()
                     break
@@ -237,6 +240,13 @@ class StreamReader:
                 self._next_seq = name.first_seq
             return True
         return False
+
+    def _miss_what_was_announced(self, gaps: list[Gap]) -> None:
+        """The stream ends here. What its writer said to be synced beyond was taken away since."""
+        announced = read_announced(self._path) if self._lock.free else None
+        if announced is not None and announced >= self._next_seq:
+            gaps.append(Gap(self._next_seq, announced, "missing"))
+            self._next_seq = self._expected = announced + 1
 
     def _open(self, name: SegmentName) -> SegmentFile | None:
         try:

@@ -8,7 +8,16 @@ from typing import NamedTuple
 from shared.journal.loss_page import read_losses
 from shared.journal.reader import StreamReader
 from shared.journal.record import UnknownVersion
-from shared.journal.stream import CONSUMED_NAME, LOCK_NAME, LOSSES_NAME, WriterLock, hidden_streams, list_segments
+from shared.journal.stream import (
+    ANNOUNCED_NAME,
+    CONSUMED_NAME,
+    LOCK_NAME,
+    LOSSES_NAME,
+    SHIPPED_NAME,
+    WriterLock,
+    hidden_streams,
+    list_segments,
+)
 
 _SECTOR = 512  # the unit of st_blocks
 
@@ -119,7 +128,9 @@ def _delete(path: Path) -> int:
 def _delete_directory(path: Path) -> int:
     """Deletes the directory and what a writer leaves in it beside segments; not a directory with foreign files."""
     freed = sum(_delete(unfinished) for unfinished in path.glob(".*.seg"))
-    for name in (LOCK_NAME, LOSSES_NAME, CONSUMED_NAME, f".{CONSUMED_NAME}"):
+    left = (LOCK_NAME, LOSSES_NAME, ANNOUNCED_NAME)
+    replaced = (CONSUMED_NAME, SHIPPED_NAME)
+    for name in (*left, *replaced, *(f".{name}" for name in replaced)):
         (path / name).unlink(missing_ok=True)
     try:
         path.rmdir()

@@ -1,10 +1,10 @@
 """A stream's directory: its name, its lock, its segments' names; how it is born, listed, and known to be dead.
 
-`<root>/<32 hex digits>/` holds `lock`, `losses` (see `loss_page.py`), `consumed` (see `consumed.py`) and segments,
-`<first seq, 20 digits>.seg`. A segment that failed is begun again under the first seq it had not confirmed; where that
-is its own, the name gets a number: `<first seq>.1.seg`. Names that begin with a dot are not yet, or no longer, part of
-the journal. The life of the writer is its flock on `lock`: the kernel drops it at any kind of death, and nobody ever
-locks a stream again to write.
+`<root>/<32 hex digits>/` holds `lock`, `losses` (see `loss_page.py`), `announced` (see `announced.py`), `consumed`
+(see `consumed.py`) and segments, `<first seq, 20 digits>.seg`. A segment that failed is begun again under the first
+seq it had not confirmed; where that is its own, the name gets a number: `<first seq>.1.seg`. Names that begin with a
+dot are not yet, or no longer, part of the journal. The life of the writer is its flock on `lock`: the kernel drops it
+at any kind of death, and nobody ever locks a stream again to write.
 """
 
 import fcntl
@@ -17,7 +17,9 @@ from typing import Final, NamedTuple
 
 LOCK_NAME = "lock"
 LOSSES_NAME = "losses"
+ANNOUNCED_NAME = "announced"
 CONSUMED_NAME = "consumed"
+SHIPPED_NAME = "shipped"
 _STREAM_NAME = re.compile(r"[0-9a-f]{32}")
 _HIDDEN_STREAM_NAME = re.compile(r"\.[0-9a-f]{32}")
 _SEGMENT_NAME = re.compile(r"([0-9]{20})(?:\.([1-9][0-9]{0,8}))?\.seg")

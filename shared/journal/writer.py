@@ -12,6 +12,7 @@ import time
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
@@ -291,6 +292,7 @@ class JournalWriter(ABC):
             self._loop.call_soon_threadsafe(self._fail, failure)
 
     def _measure_space(self, ran_out: bool) -> None:
+        self._announce()
         try:
             objection = self._space.measure(ran_out=ran_out)
         except OSError:
@@ -299,8 +301,14 @@ class JournalWriter(ABC):
         else:
             self._loop.call_soon_threadsafe(self._space_measured, objection, ran_out)
 
+    def _announce(self) -> None:
+        # A word that cannot be said is said at the next look; no answer waits for it, and no record depends on it.
+        with suppress(OSError):
+            self._files.announce(self._durable_seq)
+
     def _release(self) -> None:
         failure: BaseException | None = None
+        self._announce()
         try:
             self._files.release(intact=not isinstance(self._ended, BaseException))
         except OSError as error:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from management.ingest.books import Announced
 from management.ingest.sources import Source
 from management.ingest.sources import journal as journal_source
 from management.ingest.sources.journal import JournalSource
@@ -39,7 +40,18 @@ class JournalOrigin:
         async def no_losses(losses: Mapping[bytes, int]) -> None:
             pytest.fail(f"nobody declared a loss: {losses}")
 
-        return JournalSource(self._root, 0.0, positions, limits=NO_LIMITS, store_losses=no_losses, records=self.limit)
+        async def unread(said: Mapping[bytes, Announced]) -> None:
+            assert said
+
+        return JournalSource(
+            self._root,
+            0.0,
+            positions,
+            limits=NO_LIMITS,
+            store_losses=no_losses,
+            store_announced=unread,
+            records=self.limit,
+        )
 
     async def close(self) -> None:
         for stream in list(self._writers):

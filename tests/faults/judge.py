@@ -29,6 +29,7 @@ class Verdict:
     not_folded: int
     dead_letters: int
     lost: int
+    books_difference: int
 
     def faults(self) -> dict[str, int]:
         return {name: value for name, value in vars(self).items() if name not in ("answered", "stored") and value}
@@ -61,6 +62,7 @@ async def judge(connection: "Connection", campaign_id: int, ledger: Ledger) -> V
         ),
         dead_letters=await connection.fetchval("SELECT count(*) FROM dead_letters"),
         lost=await connection.fetchval("SELECT count(*) FROM lost_records"),
+        books_difference=await connection.fetchval("SELECT records FROM books_difference"),
     )
 
 

@@ -43,8 +43,8 @@ MUTANTS = (
     Mutant(
         "losses are answered and not declared",
         "shared/journal/open_stream.py",
-        "            self._losses.declare(group.losses)\n",
-        "            self._losses.declare(max(group.losses - 1, 0))\n",
+        "            self._losses.write(group.losses)\n",
+        "            self._losses.write(max(group.losses - 1, 0))\n",
         ("tests/faults/edge/test_disk.py",),
     ),
     Mutant(

@@ -7,34 +7,28 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import structlog
 
 from management.ingest.batch import Gap, StreamRead
 from management.ingest.sources import Round, StoredPositions
+from management.ingest.sources.announcements import Announcements, StoreAnnounced
 from shared.journal import (
     END,
     FIRST_SEQ,
     SETTLED_NS,
+    Consumed,
     JournalLimits,
-    JournalMeter,
-    Mark,
+    Marks,
     StreamReader,
+    Tidier,
     UnknownVersion,
-    delete_consumed,
-    delete_stillborn,
-    free_bytes,
-    kept_segments,
-    read_losses,
     stream_id,
     streams,
-    trim,
-    write_consumed,
 )
 
 SWEEP_SECONDS: Final = 10.0
-_STILLBORN_SECONDS: Final = 600.0
 _LEAST_BYTES: Final = 64 * 1024
 
 StoreLosses = Callable[[Mapping[bytes, int]], Awaitable[None]]
@@ -55,19 +49,6 @@ class _Open:
         self.trouble = ""
 
 
-class _Consumed(NamedTuple):
-    """What a sweep is told of a stream: stored before `next_seq`, which begins at `mark` (None: not known)."""
-
-    next_seq: int
-    mark: Mark | None
-    losses_stored: int
-
-
-class _Swept(NamedTuple):
-    gone: list[bytes]
-    losses: dict[bytes, int]
-
-
 class JournalSource:
     """See `Source`. One round reads up to `records` records or about `size` bytes of payload."""
 
@@ -79,22 +60,21 @@ class JournalSource:
         *,
         limits: JournalLimits,
         store_losses: StoreLosses,
+        store_announced: StoreAnnounced,
         records: int = 10_000,
         size: int = 16 << 20,
     ) -> None:
         self._root = root
-        self._keep_seconds = keep_seconds
         self._ask_positions = positions
-        self._limits = limits
         self._store_losses = store_losses
-        self._meter = JournalMeter(root)
+        self._announcements = Announcements(root, store_announced)
+        self._tidier = Tidier(root, keep_seconds, limits)
         self._records = records
         self._size = size
         self._open: dict[bytes, _Open] = {}
         self._turns: deque[bytes] = deque()
         self._stored: dict[bytes, int | None] = {}
-        self._marks: dict[bytes, deque[tuple[int, Mark]]] = {}  # of reads that may not be stored yet
-        self._told: dict[bytes, tuple[int, Mark]] = {}
+        self._marks = Marks()
         self._losses: dict[bytes, int] = {}
         self._losses_stored: dict[bytes, int] = {}
         self._root_seen_at = -1
@@ -106,6 +86,7 @@ class JournalSource:
         await self._notice_streams()
         await self._declare_losses()
         self._sweep_when_due()
+        self._announcements.tell_when_due(self._open, self._stored)
         return self._read_round()
 
     async def committed(self, positions: Mapping[bytes, int]) -> None:
@@ -116,6 +97,7 @@ class JournalSource:
         """See `Source.close`."""
         for opened in self._open.values():
             opened.reader.close()
+        await self._announcements.close()
         if self._sweep is not None:
             await self._sweep
 
@@ -194,21 +176,14 @@ class JournalSource:
         if found.finished:
             del self._open[stream]
             self._turns.remove(stream)
-        self._remember(stream, found.next_seq, END if found.finished else opened.reader.mark)
+            self._announcements.ended(stream, found.next_seq)
+        self._marks.remember(stream, found.next_seq, END if found.finished else opened.reader.mark)
         if found.next_seq == opened.begins:
             return None
         gaps = [Gap(*gap) for gap in found.gaps]
         read = StreamRead(stream, opened.begins, found.next_seq, opened.known, found.records, gaps)
         opened.begins, opened.known = found.next_seq, True
         return read
-
-    def _remember(self, stream: bytes, next_seq: int, mark: Mark | None) -> None:
-        if mark is None:
-            return
-        marks = self._marks.setdefault(stream, deque())
-        if marks and marks[-1][0] == next_seq:
-            marks.pop()
-        marks.append((next_seq, mark))
 
     def _sweep_when_due(self) -> None:
         if time.monotonic() < self._sweep_at or (self._sweep is not None and not self._sweep.done()):
@@ -217,75 +192,22 @@ class JournalSource:
         consumed = {stream: self._consumed(stream, position) for stream, position in self._stored.items()}
         self._sweep = asyncio.create_task(self._sweep_once(consumed))
 
-    def _consumed(self, stream: bytes, position: int | None) -> _Consumed:
+    def _consumed(self, stream: bytes, position: int | None) -> Consumed:
         next_seq = FIRST_SEQ if position is None else position
-        marks = self._marks.get(stream, deque())
-        while len(marks) > 1 and marks[1][0] <= next_seq:
-            marks.popleft()
-        mark = marks[0][1] if marks and marks[0][0] <= next_seq else None
-        return _Consumed(next_seq, mark, self._losses_stored.get(stream, 0))
+        return Consumed(next_seq, self._marks.at(stream, next_seq), self._losses_stored.get(stream, 0))
 
-    async def _sweep_once(self, consumed: Mapping[bytes, _Consumed]) -> None:
+    async def _sweep_once(self, consumed: Mapping[bytes, Consumed]) -> None:
         try:
-            swept = await asyncio.to_thread(self._tidy, consumed, time.time())
+            tidied = await asyncio.to_thread(self._tidier.tidy, consumed, time.time())
         except OSError as error:
             log.error("journal_not_cleaned", error=str(error))
             return
-        self._losses = swept.losses
-        for stream in swept.gone:
-            for remembered in (self._stored, self._marks, self._told, self._losses_stored):
-                remembered.pop(stream, None)
-
-    # In a thread.
-
-    def _tidy(self, streams: Mapping[bytes, _Consumed], now: float) -> _Swept:
-        """Deletes what is old enough or in the way, and tells the writers how far they are consumed."""
-        losses: dict[bytes, int] = {}
-        for stream, consumed in streams.items():
-            path = self._root / stream.hex()
-            found = read_losses(path)
-            if found > consumed.losses_stored:
-                losses[stream] = found
-            delete_consumed(path, consumed.next_seq, self._keep_seconds, now, consumed.losses_stored)
-        delete_stillborn(self._root, _STILLBORN_SECONDS, now)
-        untold = self._tell_writers(streams)
-        self._make_room(streams)
-        if untold is not None:
-            raise untold
-        gone = [stream for stream in streams if stream not in self._open and not (self._root / stream.hex()).exists()]
-        return _Swept(gone, losses)
-
-    def _tell_writers(self, streams: Mapping[bytes, _Consumed]) -> OSError | None:
-        """Gives what went wrong: on a full disk it takes the room that is made next."""
-        untold = None
-        for stream, (next_seq, mark, _) in streams.items():
-            if mark is None or self._told.get(stream) == (next_seq, mark):
+        self._losses = tidied.losses
+        if tidied.trimmed_bytes:
+            log.warning("kept_segments_trimmed", bytes=tidied.trimmed_bytes)
+        for stream in consumed:
+            if stream in self._open or self._announcements.owes(stream) or not self._tidier.is_gone(stream):
                 continue
-            try:
-                write_consumed(self._root / stream.hex(), next_seq, mark)
-            except FileNotFoundError:  # deleted
-                continue
-            except OSError as error:
-                untold = error
-                continue
-            self._told[stream] = (next_seq, mark)
-        return untold
-
-    def _make_room(self, streams: Mapping[bytes, _Consumed]) -> None:
-        """Trims what is stored and only kept: to half of the journal's limit, and further when the disk is short."""
-        kept = [
-            segment
-            for stream, consumed in streams.items()
-            for segment in kept_segments(
-                self._root / stream.hex(),
-                consumed.next_seq,
-                finished=consumed.mark == END,
-                losses_stored=consumed.losses_stored,
-            )
-        ]
-        if not kept:
-            return
-        too_many = sum(segment.size for segment in kept) - self._limits.max_bytes // 2
-        too_little = self._limits.wanted_free(self._meter.unconsumed_bytes()) - free_bytes(self._root)
-        if trimmed := trim(kept, max(too_many, too_little)):
-            log.warning("kept_segments_trimmed", bytes=trimmed)
+            self._marks.forget(stream)
+            self._stored.pop(stream, None)
+            self._losses_stored.pop(stream, None)

@@ -56,6 +56,9 @@ async def test_answers_have_the_documented_fields(api: Api, owner_connection: Co
     row = click(api.ids, api.account_id, campaign["id"], datetime.now(UTC))
     await store_clicks(owner_connection, [row])
     click_id = (await api.get("/api/v1/clicks")).data[0]["id"]
+    await owner_connection.execute("UPDATE installation SET owner = $1", api.account_id)
+    await owner_connection.execute("INSERT INTO stream_positions (stream, next, lost) VALUES ($1, 4, 3)", b"s" * 16)
+    await owner_connection.execute("INSERT INTO lost_records VALUES ($1, 1, 3, 'damaged')", b"s" * 16)
     conversion = {"click_id": click_id, "payout": 1.5}
     calls: list[tuple[str, str, str, Any]] = [
         ("post", "/api/v1/auth/token", "/api/v1/auth/token", {"email": api.email, "password": PASSWORD}),
@@ -77,6 +80,7 @@ async def test_answers_have_the_documented_fields(api: Api, owner_connection: Co
         ("post", "/api/v1/conversions", "/api/v1/conversions", {"click_id": "x"}),
         ("delete", "/api/v1/campaigns/{id}", f"/api/v1/campaigns/{campaign['id']}", None),
         ("get", "/api/v1/campaigns/{id}", f"/api/v1/campaigns/{campaign['id']}", None),
+        ("get", "/api/v1/system/reconciliation", "/api/v1/system/reconciliation", None),
     ]
     seen = set()
     made = {"id": ""}

@@ -14,7 +14,8 @@ from zlib import crc32
 import pytest
 
 from management.ingest.batch import Gap, batch_of
-from management.ingest.sources import StoredPositions
+from management.ingest.books import Announced
+from management.ingest.sources import StoredPositions, announcements
 from management.ingest.sources import journal as journal_source
 from management.ingest.sources.journal import JournalSource, StoreLosses
 from shared.events import CLICK, encode
@@ -33,11 +34,22 @@ def source_of(
     limits: JournalLimits = ROOMY,
     store_losses: StoreLosses | None = None,
 ) -> JournalSource:
-    return JournalSource(root, keep_seconds, positions, limits=limits, store_losses=store_losses or no_losses)
+    return JournalSource(
+        root,
+        keep_seconds,
+        positions,
+        limits=limits,
+        store_losses=store_losses or no_losses,
+        store_announced=nobody_keeps_books,
+    )
 
 
 async def no_losses(losses: Mapping[bytes, int]) -> None:
     pytest.fail(f"nobody declared a loss: {losses}")
+
+
+async def nobody_keeps_books(said: Mapping[bytes, Announced]) -> None:
+    assert said
 
 
 async def nothing_stored(streams: Sequence[bytes]) -> dict[bytes, int]:
@@ -59,6 +71,7 @@ async def sweep(source: JournalSource) -> None:
 @pytest.fixture(autouse=True)
 def _always_due(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal_source, "SWEEP_SECONDS", 0.0)
+    monkeypatch.setattr(announcements, "TELL_SECONDS", 0.0)
 
 
 async def test_segments_go_when_stored_and_never_before(tmp_path: Path) -> None:
@@ -176,7 +189,14 @@ async def test_the_writers_are_told_what_is_stored_and_nothing_sooner(tmp_path: 
     path, meter = tmp_path / stream.hex(), JournalMeter(tmp_path)
     whole = meter.unconsumed_bytes()
     source = JournalSource(
-        tmp_path, 3600.0, nothing_stored, limits=ROOMY, store_losses=no_losses, records=10, size=1 << 20
+        tmp_path,
+        3600.0,
+        nothing_stored,
+        limits=ROOMY,
+        store_losses=no_losses,
+        store_announced=nobody_keeps_books,
+        records=10,
+        size=1 << 20,
     )
     for _ in range(3):
         await source.read()

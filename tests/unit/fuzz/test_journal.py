@@ -16,7 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from shared.journal import Gap, Record, StreamReader, UnknownVersion, read_losses
-from shared.journal.loss_page import LossPage
+from shared.journal.loss_page import create_losses
 from shared.journal.record import MAGIC, decode_at, decode_segment_header, encode, encode_segment_header
 from shared.journal.stream import LOSSES_NAME
 from tests.unit.fuzz.effort import searched
@@ -242,14 +242,14 @@ def test_a_torn_loss_page_declares_what_was_answered_for(losses: list[int], torn
     with tempfile.TemporaryDirectory() as root:
         stream = StreamOnDisk(Path(root))
         path = stream.path / LOSSES_NAME
-        page = LossPage.create(stream.path, stream.stream)
+        page = create_losses(stream.path, stream.stream)
         count = 0
         for more in losses:
             count += more
-            page.declare(count)
+            page.write(count)
             assert read_losses(stream.path) == count
         before = path.read_bytes()
-        page.declare(count + 7)
+        page.write(count + 7)
         page.close()
         after = path.read_bytes()
         changed = next(place for place in range(len(after)) if before[place] != after[place]) // 4096 * 4096

@@ -20,7 +20,7 @@ import pytest
 
 from shared.journal import JournalFailed, JournalWriter, read_losses, streams
 from shared.journal.group import settle
-from shared.journal.loss_page import LossPage
+from shared.journal.loss_page import create_losses
 from shared.journal.stream import LOSSES_NAME
 from tests.unit.journal.stream_builder import no_failure
 from tests.unit.journal.traced import REPOSITORY
@@ -67,9 +67,9 @@ def page_with(tmp_path: Path, *counts: int) -> Path:
     stream = secrets.token_bytes(16)
     path = tmp_path / stream.hex()
     path.mkdir()
-    page = LossPage.create(path, stream)
+    page = create_losses(path, stream)
     for count in counts:
-        page.declare(count)
+        page.write(count)
     page.close()
     return path
 

@@ -18,7 +18,7 @@ from shared.journal import (
     streams,
     trim,
 )
-from shared.journal.loss_page import LossPage
+from shared.journal.loss_page import create_losses
 from shared.journal.stream import SegmentName, list_segments
 from tests.unit.journal.stream_builder import StreamOnDisk, no_failure, payload_of, read_on, records_between
 
@@ -157,8 +157,8 @@ def test_what_is_kept_is_what_lies_below_the_position(stream: StreamOnDisk) -> N
 
 
 def test_a_stream_with_losses_that_are_not_stored_keeps_its_last_segment(stream: StreamOnDisk) -> None:
-    page = LossPage.create(stream.path, stream.stream)
-    page.declare(5)
+    page = create_losses(stream.path, stream.stream)
+    page.write(5)
     page.close()
     for stored, left in ((4, 2), (5, 3)):
         assert len(kept_segments(stream.path, 31, finished=True, losses_stored=stored)) == left

@@ -68,9 +68,9 @@ def test_a_failed_sync_is_not_trusted_again_and_every_record_is_answered(tmp_pat
 
 
 @pytest.mark.parametrize("durability", ["fsync", "os"])
-@pytest.mark.parametrize("when", [3, 4, 9])
+@pytest.mark.parametrize("when", [4, 5, 10])
 def test_a_failed_write_is_made_good_in_a_new_segment(tmp_path: Path, durability: str, when: int) -> None:
-    # The stream's birth takes two writes.
+    # The stream's birth takes three writes.
     run = run_writer(
         tmp_path / "j", durability, 64 << 20, waiters=16, records=400, injections=(f"write:error=EIO:when={when}",)
     )

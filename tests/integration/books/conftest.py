@@ -1,0 +1,38 @@
+"""A writer as milepost_ingest, and the database past all policies."""
+
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from management.db.lease import Lease
+from management.db.pool import SoleConnection, connect
+from management.ingest.sources import announcements
+from management.ingest.writer import Writer
+
+
+@pytest.fixture
+async def connection(ingest_url: str) -> AsyncIterator[SoleConnection]:
+    connection = await connect(ingest_url, application="test books")
+    yield connection
+    connection.terminate()
+
+
+@pytest.fixture
+async def writer(ingest_url: str) -> AsyncIterator[Writer]:
+    connection = await connect(ingest_url, application="test ingest")
+    yield await Writer.open(connection, await Lease.take(connection, "ingest"))
+    connection.terminate()
+
+
+@pytest.fixture
+async def owner(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(database_url)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What writers announce is looked at in every round."""
+    monkeypatch.setattr(announcements, "TELL_SECONDS", 0.0)
