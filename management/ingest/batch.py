@@ -50,11 +50,15 @@ class StreamRead:
 
 
 class DeadLetter(NamedTuple):
+    """`number`: the record's, counted over all that were ever settled; `accepted`: the limit passes it over."""
+
     stream: bytes
     seq: int
     kind: int
     payload: bytes
     reason: str
+    number: int = 0
+    accepted: bool = False
 
 
 def dead_letter(stream: bytes, record: Record, reason: str) -> DeadLetter:

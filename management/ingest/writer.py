@@ -5,24 +5,29 @@ the lease and the positions for another ingest; the rest for nobody.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import date, timedelta
 from io import BytesIO
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import asyncpg
 
-from management.db.lease import Lease
 from management.db.pool import UNREACHABLE, SoleConnection
 from management.db.queries import Queries
 from management.ingest.batch import Batch, DeadLetter, Lost, Move
+from management.ingest.books import Announced, Correction, Entry, corrections, entries
 from management.ingest.decode import CLICK_COLUMNS, POSTBACK_COLUMNS, STRANGER_COLUMNS
 
 queries = Queries("management.ingest", "writer.sql")
 
 INTERRUPTIONS: Final = (*UNREACHABLE, asyncpg.PostgresError)
 """What says nothing about the records: try again on a new connection from the stored positions."""
-_REFUSALS: Final = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.ProgramLimitExceededError)
+REFUSALS: Final = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.ProgramLimitExceededError)
+"""What says that a value cannot be stored."""
+DENIAL: Final = asyncpg.InsufficientPrivilegeError
+"""What no second attempt changes: the role may not write there."""
 _COPY_HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _COPY_TRAILER: Final = b"\xff\xff"
 _EPOCH: Final = date(1970, 1, 1)
@@ -46,21 +51,37 @@ class Stored(NamedTuple):
     strangers: int = 0
 
 
-class Writer:
-    """Stores batches on one connection, which is its own, under one lease."""
+class Right(Protocol):
+    """The right to write: a lease (management.db.lease), or several. Both raise LeaseLost."""
 
-    def __init__(self, connection: SoleConnection, lease: Lease) -> None:
+    async def check(self, connection: SoleConnection) -> None:
+        """Inside a transaction: from here to its end nobody else has the right."""
+
+    async def beat(self, connection: SoleConnection) -> None:
+        """A sign of life when there is nothing to write."""
+
+
+class Writer:
+    """Stores batches on one connection, which is its own, under its lease or leases."""
+
+    def __init__(self, connection: SoleConnection, lease: Right) -> None:
         self._connection = connection
         self._lease = lease
         self._days: set[int] = set()
         self._turn = asyncio.Lock()
 
     @classmethod
-    async def open(cls, connection: SoleConnection, lease: Lease) -> "Writer":
+    async def open(cls, connection: SoleConnection, lease: Right) -> "Writer":
         """A writer with its session's temporary tables made."""
         await connection.execute(f"SET temp_buffers = '{_TEMPORARY_BUFFERS}'")
         await connection.execute(queries["make_incoming"])
         return cls(connection, lease)
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[SoleConnection]:
+        """The connection, between two batches."""
+        async with self._turn:
+            yield self._connection
 
     async def positions(self, streams: Sequence[bytes]) -> dict[bytes, int]:
         """Stream → first seq not stored yet; streams without a position are left out."""
@@ -72,6 +93,22 @@ class Writer:
         """Stream → how many clicks its writer declared lost in all. A smaller count than is stored changes nothing."""
         async with self._turn:
             await self._connection.execute(queries["store_losses"], list(losses), list(losses.values()))
+
+    async def store_announced(self, said: Mapping[bytes, Announced]) -> None:
+        """What writers say of their streams, for the books. What is stored already costs no write. Say `finished` only
+        when everything that the stream left is stored: what it announced beyond that counts as a difference then."""
+        if not said:
+            return
+        async with self._turn:
+            await self._connection.execute(queries["store_announced"], list(said), *zip(*said.values(), strict=True))
+
+    async def store_unreadable(self, letters: Sequence[DeadLetter]) -> None:
+        """Letters that belong to no stream, so to no batch. Raises BatchRefused or one of INTERRUPTIONS."""
+        async with self._turn:
+            try:
+                await self._store_dead(letters)
+            except REFUSALS as error:
+                raise BatchRefused(str(error)) from error
 
     async def beat(self) -> None:
         """A sign of life for the lease's sake; raises LeaseLost."""
@@ -87,14 +124,14 @@ class Writer:
             except asyncpg.CheckViolationError as error:
                 if not _is_missing_day(error):
                     raise BatchRefused(str(error)) from error
-            except _REFUSALS as error:
+            except REFUSALS as error:
                 raise BatchRefused(str(error)) from error
             try:
                 # A day that was known is gone again.
                 self._days.clear()
                 await self._make_days(batch.days)
                 return await self._transact(batch)
-            except _REFUSALS as error:
+            except REFUSALS as error:
                 raise BatchRefused(str(error)) from error
 
     async def _make_days(self, days: Iterable[int]) -> None:
@@ -111,35 +148,51 @@ class Writer:
             if batch.strangers:
                 await self._copy("incoming_strangers", STRANGER_COLUMNS, (stranger.row for stranger in batch.strangers))
             await self._lease.check(self._connection)
-            await self._move(batch.moves.values())
-            clicks = await self._connection.fetchval(queries["store_clicks"]) if batch.clicks else 0
-            postbacks = await self._connection.fetchval(queries["store_postbacks"]) if batch.postbacks else 0
-            strangers = await self._connection.fetchval(queries["store_strangers"]) if batch.strangers else 0
-            await self._store_dead(batch.dead)
+            booked = entries(batch.moves.values(), batch.dead, batch.lost)
+            await self._move(batch.moves.values(), booked)
+            clicks = await self._insert("store_clicks") if batch.clicks else Counter()
+            postbacks = await self._insert("store_postbacks") if batch.postbacks else Counter()
+            strangers = await self._insert("store_strangers") if batch.strangers else Counter()
+            letters = await self._store_dead(batch.dead)
             await self._store_lost(batch.lost)
-        return Stored(clicks, postbacks, len(batch.dead), strangers)
+            await self._correct(corrections(booked, clicks + postbacks + strangers, letters))
+        return Stored(clicks.total(), postbacks.total(), len(batch.dead), strangers.total())
+
+    async def _insert(self, statement: str, *arguments: Sequence[object]) -> Counter[bytes]:
+        """Stream → how many rows were new."""
+        rows = await self._connection.fetch(queries[statement], *arguments)
+        return Counter({row["stream"]: row["rows"] for row in rows})
 
     async def _copy(self, table: str, columns: Sequence[str], rows: Iterable[bytes]) -> None:
-        source = BytesIO(b"".join((_COPY_HEADER, *rows, _COPY_TRAILER)))
-        await self._connection.copy_to_table(
-            table, source=source, columns=columns, format="binary", schema_name="pg_temp"
-        )
+        await copy_rows(self._connection, table, columns, rows)
 
-    async def _move(self, moves: Iterable[Move]) -> None:
+    async def _move(self, moves: Iterable[Move], booked: Iterable[Entry]) -> None:
         streams, expected, following, known = zip(*moves, strict=True)
-        rows = await self._connection.fetch(queries["move_positions"], streams, expected, following, known)
+        _, stored, dead, lost = zip(*booked, strict=True)
+        rows = await self._connection.fetch(
+            queries["move_positions"], streams, expected, following, known, stored, dead, lost
+        )
         missing = set(streams) - {row["stream"] for row in rows}
         if missing:
             raise PositionMoved("not where it was left: stream " + ", ".join(sorted(s.hex() for s in missing)))
 
-    async def _store_dead(self, letters: Sequence[DeadLetter]) -> None:
-        if letters:
-            await self._connection.execute(queries["store_dead_letters"], *zip(*letters, strict=True))
+    async def _correct(self, found: Sequence[Correction]) -> None:
+        if found:
+            await self._connection.execute(queries["correct_books"], *zip(*found, strict=True))
+
+    async def _store_dead(self, letters: Sequence[DeadLetter]) -> Counter[bytes]:
+        return await self._insert("store_dead_letters", *zip(*letters, strict=True)) if letters else Counter()
 
     async def _store_lost(self, lost: Sequence[Lost]) -> None:
         if lost:
             rows = [(stream, gap.first, gap.last, gap.reason) for stream, gap in lost]
             await self._connection.execute(queries["store_lost"], *zip(*rows, strict=True))
+
+
+async def copy_rows(connection: SoleConnection, table: str, columns: Sequence[str], rows: Iterable[bytes]) -> None:
+    """Copy rows as `decode` packs them into one of the session's own tables."""
+    source = BytesIO(b"".join((_COPY_HEADER, *rows, _COPY_TRAILER)))
+    await connection.copy_to_table(table, source=source, columns=columns, format="binary", schema_name="pg_temp")
 
 
 def _is_missing_day(error: asyncpg.CheckViolationError) -> bool:

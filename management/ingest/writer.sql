@@ -23,18 +23,21 @@ CREATE TEMPORARY TABLE incoming_strangers (
 SELECT stream, next FROM stream_positions WHERE stream = ANY($1::bytea[]);
 
 -- name: move_positions
--- Compare-and-set: a stream that stands elsewhere than expected is missing from the answer.
+-- Compare-and-set: a stream that stands elsewhere than expected is missing from the answer. The books move along.
 WITH moves AS (
-    SELECT * FROM unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::boolean[]) AS m (stream, expected, next, known)
+    SELECT *
+    FROM unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::boolean[], $5::bigint[], $6::bigint[], $7::bigint[])
+        AS m (stream, expected, next, known, stored, dead, lost)
 ), moved AS (
     UPDATE stream_positions AS position
-    SET next = moves.next, updated_at = now()
+    SET next = moves.next, stored = position.stored + moves.stored,
+        dead_lettered = position.dead_lettered + moves.dead, lost = position.lost + moves.lost, updated_at = now()
     FROM moves
     WHERE moves.known AND position.stream = moves.stream AND position.next = moves.expected
     RETURNING position.stream
 ), begun AS (
-    INSERT INTO stream_positions (stream, next)
-    SELECT stream, next FROM moves WHERE NOT known
+    INSERT INTO stream_positions (stream, next, opening, stored, dead_lettered, lost)
+    SELECT stream, next, expected - 1, stored, dead, lost FROM moves WHERE NOT known
     ON CONFLICT DO NOTHING
     RETURNING stream
 )
@@ -55,7 +58,7 @@ WITH stored AS (
     FROM incoming_clicks
     ON CONFLICT DO NOTHING
     RETURNING account_id, campaign_id, click_id, ts, mode, class, fraud, outcome, flags, cost, cost_from,
-        visitor_key, visitor_key_prev
+        visitor_key, visitor_key_prev, stream
 ), effects AS (
     INSERT INTO click_deltas (
         account_id, campaign_id, click_id, ts, class, fraud, outcome, flags, cost, cost_from, visitor_key,
@@ -67,7 +70,7 @@ WITH stored AS (
     FROM stored
     WHERE mode = 1
 )
-SELECT count(*) FROM stored;
+SELECT stream, count(*) AS rows FROM stored GROUP BY stream;
 
 -- name: store_postbacks
 -- 0, 40, 41: the reasons of arrival whose call takes part in a conversion (shared.postback).
@@ -83,14 +86,14 @@ WITH stored AS (
         cost_model, cost_value::numeric, source_ip, method, query, origin, stream, seq
     FROM incoming_postbacks
     ON CONFLICT DO NOTHING
-    RETURNING account_id, campaign_id, id, conversion_id, click_id, reason
+    RETURNING account_id, campaign_id, id, conversion_id, click_id, reason, stream
 ), effects AS (
     INSERT INTO postback_deltas (account_id, campaign_id, postback_id, conversion_id, click_id)
     SELECT account_id, campaign_id, id, conversion_id, click_id
     FROM stored
     WHERE reason IN (0, 40, 41)
 )
-SELECT count(*) FROM stored;
+SELECT stream, count(*) AS rows FROM stored GROUP BY stream;
 
 -- name: store_strangers
 -- They belong to no account and have no effect; fold never sees them.
@@ -99,14 +102,43 @@ WITH stored AS (
     SELECT id, ts, reason, method, path, query, ip, user_agent, referrer, stream, seq
     FROM incoming_strangers
     ON CONFLICT DO NOTHING
-    RETURNING 1
+    RETURNING stream
 )
-SELECT count(*) FROM stored;
+SELECT stream, count(*) AS rows FROM stored GROUP BY stream;
 
 -- name: store_dead_letters
-INSERT INTO dead_letters (stream, seq, kind, payload, reason)
-SELECT * FROM unnest($1::bytea[], $2::bigint[], $3::smallint[], $4::bytea[], $5::text[])
-ON CONFLICT DO NOTHING;
+-- What the operator allowed beforehand is used up by the letters that are accepted by it.
+WITH letters AS (
+    SELECT *
+    FROM unnest($1::bytea[], $2::bigint[], $3::smallint[], $4::bytea[], $5::text[], $6::bigint[], $7::boolean[])
+        AS letter (stream, seq, kind, payload, reason, number, accepted)
+), allowance AS (
+    UPDATE dead_letter_allowance SET letters = greatest(0, letters - (SELECT count(*) FROM letters WHERE accepted))
+    WHERE EXISTS (SELECT FROM letters WHERE accepted)
+), stored AS (
+    INSERT INTO dead_letters (stream, seq, kind, payload, reason, number, accepted)
+    SELECT stream, seq, kind, payload, reason, number, accepted FROM letters
+    ON CONFLICT DO NOTHING
+    RETURNING stream
+)
+SELECT stream, count(*) AS rows FROM stored GROUP BY stream;
+
+-- name: correct_books
+-- Every record was booked as a new row or letter when the positions moved; these were there already.
+UPDATE stream_positions AS position
+SET stored = position.stored - wrong.rows, dead_lettered = position.dead_lettered - wrong.dead,
+    repeated = position.repeated + wrong.rows + wrong.dead
+FROM unnest($1::bytea[], $2::bigint[], $3::bigint[]) AS wrong (stream, rows, dead)
+WHERE position.stream = wrong.stream;
+
+-- name: store_announced
+-- What has not changed is not written: an idle stream costs nothing. An old word, said again, takes nothing back.
+INSERT INTO stream_announcements AS known (stream, announced, finished, parked)
+SELECT * FROM unnest($1::bytea[], $2::bigint[], $3::boolean[], $4::bigint[])
+ON CONFLICT (stream) DO UPDATE
+SET announced = greatest(known.announced, excluded.announced), finished = known.finished OR excluded.finished,
+    parked = excluded.parked, announced_at = now()
+WHERE known.announced < excluded.announced OR known.finished < excluded.finished OR known.parked <> excluded.parked;
 
 -- name: store_lost
 INSERT INTO lost_records (stream, first_seq, last_seq, reason)
