@@ -1,10 +1,12 @@
-"""What would break the promise that every answered click is counted: settings of Postgres, and the data directory."""
+"""What would break the promise that every answered click is counted: the data directory, Postgres, Kafka."""
 
+import logging
 import os
 from pathlib import Path
 
 from management.accounts.owner import owner_database
 from management.db.pool import UNREACHABLE, connect
+from management.ingest.sources.kafka_topics import inspect_topics
 from shared.env import Settings, SettingsError
 
 _VOLATILE = {"tmpfs": "is lost with the machine's memory", "ramfs": "is lost with the machine's memory"}
@@ -20,6 +22,8 @@ async def findings(settings: Settings) -> list[str]:
     found = _data_directory(settings)
     if settings.durability == "os":
         found.append("MILEPOST_DURABILITY=os: answered clicks survive a killed process, but not a power cut")
+    if settings.kafka_bootstrap is not None:
+        found += await _kafka(settings.kafka_bootstrap)
     try:
         url = owner_database(settings)
     except SettingsError:
@@ -46,6 +50,12 @@ def file_system(path: Path) -> str:
         if inside and len(point) >= len(best):
             best, kind = point, name
     return kind
+
+
+async def _kafka(bootstrap: str) -> list[str]:
+    # Its client writes a line for each attempt; what is wrong stands in the findings.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    return await inspect_topics(bootstrap)
 
 
 async def _postgres(url: str) -> list[str]:

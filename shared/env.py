@@ -160,6 +160,17 @@ def _hosts(text: str) -> tuple[str, ...]:
     return tuple(_host(word.strip("[]")).lower() for word in text.replace(",", " ").split())
 
 
+def _brokers(text: str) -> str | None:
+    """Kafka's own form: host:port, several apart by commas; an IPv6 address in brackets."""
+    found: list[str] = []
+    for word in (part.strip() for part in text.split(",") if text):
+        match = re.fullmatch(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253}):(\d{1,5})", word)
+        if match is None or not 1 <= int(match[2]) <= 65535:
+            raise ValueError(f"{word!r} is not host:port such as kafka-1.example.org:9092")
+        found.append(word)
+    return ",".join(found) or None
+
+
 def _boolean(text: str) -> bool:
     return _choice("true", "false")(text) == "true"
 
@@ -187,7 +198,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("IP_STORAGE", "truncated", "truncated (/24, /48), full or none", _choice("truncated", "full", "none")),
     Setting("DATABASE_URL", "", "own Postgres, as its owner; default: embedded", _url("postgres", "postgresql")),
     Setting("REDIS_URL", "", "own Redis or Valkey; default: embedded", _url("redis", "rediss")),
-    Setting("KAFKA_BOOTSTRAP", "", "journal to Kafka to ingest (refused by this version)", _text),
+    Setting("KAFKA_BOOTSTRAP", "", "host:port,…: journal to Kafka to ingest; empty: ingest reads the journal", _brokers),
     Setting("SECRET_KEYS", "", "key ring, newest first; default: generated into the data dir", _text),
     Setting("OWNER_EMAIL", "", "first owner's e-mail; default owner@localhost.localdomain", _email),
     Setting("OWNER_PASSWORD", "", "first owner's password; default: generated", _password),
@@ -238,8 +249,6 @@ def _contradictions(values: Mapping[str, Any]) -> list[str]:
         if port in ports:
             problems.append(f"{PREFIX}{name.upper()}: {port} is already taken by {PREFIX}{ports[port].upper()}")
         ports.setdefault(port, name)
-    if values.get("kafka_bootstrap"):
-        problems.append(f"{PREFIX}KAFKA_BOOTSTRAP: this version reads the journal directly and ships nothing to Kafka")
     return problems
 
 

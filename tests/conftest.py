@@ -9,6 +9,8 @@ from management.db.pool import APP_ROLE, INGEST_ROLE, role_url
 from shared.ids import KeyRing
 from tests import postgres
 
+pytest_plugins = ["tests.kafka.fixtures"]
+
 
 @pytest.fixture(scope="session")
 def ring() -> KeyRing:

@@ -70,9 +70,40 @@ def test_loopback_is_a_word_for_both_families() -> None:
     assert [str(network) for network in networks] == ["127.0.0.0/8", "::1/128", "10.0.0.0/8"]
 
 
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("localhost:9092", "localhost:9092"),
+        (" kafka-1.example.org:9092 , 10.0.0.2:19092", "kafka-1.example.org:9092,10.0.0.2:19092"),
+        ("[::1]:9092", "[::1]:9092"),
+        ("", None),
+    ],
+)
+def test_kafka_brokers_are_host_and_port_apart_by_commas(text: str, read: str | None) -> None:
+    assert env.load({"MILEPOST_KAFKA_BOOTSTRAP": text}).kafka_bootstrap == read
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("kafka", "kafka"),
+        ("kafka:9092,kafka-2", "kafka-2"),
+        ("kafka:9092,", ""),
+        ("kafka:0", "kafka:0"),
+        ("kafka:70000", "kafka:70000"),
+        ("PLAINTEXT://kafka:9092", "PLAINTEXT://kafka:9092"),
+        ("a:1 b:2", "a:1 b:2"),
+        ("::1:9092", "::1:9092"),
+    ],
+)
+def test_the_kafka_broker_that_is_none_is_named(text: str, wrong: str) -> None:
+    (line,) = problems(KAFKA_BOOTSTRAP=text)
+    assert line == f"MILEPOST_KAFKA_BOOTSTRAP: {wrong!r} is not host:port such as kafka-1.example.org:9092"
+
+
 def test_every_problem_is_one_sentence_that_starts_with_the_setting() -> None:
     for setting in env.SETTINGS:
-        if setting.name == "DATA_DIR" or (setting.parse is env._text and setting.name != "KAFKA_BOOTSTRAP"):
+        if setting.name == "DATA_DIR" or setting.parse is env._text:
             continue
         (line,) = problems(**{setting.name: "\x00 no \x00"})
         assert re.fullmatch(rf"MILEPOST_{setting.name}: [^\n]+", line)
