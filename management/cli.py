@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from management.deadletters.commands import deadletters_app
 from shared.env import Settings, SettingsError, load
 
 app = typer.Typer(
@@ -21,6 +22,7 @@ app = typer.Typer(
 )
 account_app = typer.Typer(help="Accounts of this installation.", no_args_is_help=True)
 app.add_typer(account_app, name="account")
+app.add_typer(deadletters_app, name="deadletters")
 
 
 def main() -> None:
@@ -65,7 +67,8 @@ def _service(part: str, run: Callable[[Settings], Awaitable[int]]) -> None:
 
 @app.command()
 def up() -> None:
-    """Run everything on this machine: embedded Postgres and Valkey, edge, ingest, fold, api, jobs.
+    """Run everything on this machine: embedded Postgres and Valkey, edge, ingest, fold, api, jobs;
+    with MILEPOST_KAFKA_BOOTSTRAP also ship.
 
     The first start makes the owner and prints the login once. Ctrl-C stops in order and loses nothing.
     """
@@ -81,6 +84,18 @@ def edge() -> None:
     """Answer tracking links and postbacks (needs no other server: it starts from its copy on disk)."""
     _settings()
     os.execv(sys.executable, [sys.executable, "-m", "edge"])
+
+
+@app.command()
+def ship() -> None:
+    """Ship what this machine's edge journals to Kafka (MILEPOST_KAFKA_BOOTSTRAP), for `milepost ingest` to store.
+
+    Runs beside `milepost edge` on its data directory, one a directory. Makes the topics when they are missing, keeps
+    each worker's events in order, sends again only what Kafka lost or ingest passed over, and deletes from the journal
+    what is stored. Needs no database. Its figures: `run/ship.status` in the data directory.
+    """
+    _settings()
+    os.execv(sys.executable, [sys.executable, "-m", "edge.shipper"])
 
 
 @app.command()
@@ -108,10 +123,17 @@ def api() -> None:
 
 
 @app.command()
-def jobs() -> None:
-    """Tell edges of changes, keep salts and partitions ahead."""
+def jobs(
+    once: Annotated[str | None, typer.Option(help="Run one sweep now and end: `books`.")] = None,
+    full: Annotated[bool, typer.Option(help="With `--once books`: count every row again.")] = False,
+) -> None:
+    """Tell edges of changes, keep salts and partitions ahead, check the books."""
     from management.jobs.loop import run
 
+    if once is not None:
+        from management.jobs.once import run_once
+
+        sys.exit(asyncio.run(run_once(_settings(), once, full=full)))
     _service("jobs", run)
 
 

@@ -37,7 +37,8 @@ class Part:
 
 
 def default_parts(settings: Settings, listener: int) -> tuple[Part, ...]:
-    """The edge, ingest, fold, API and jobs; they end edge first, so that what it journaled last is still taken in."""
+    """The edge, ingest, fold, API and jobs, with Kafka the shipper too; they end edge first, so that what it journaled
+    last is still taken in: shipped, stored, folded, in this order."""
 
     def edge_ready() -> Awaitable[bool]:
         return answers_ok("127.0.0.1", settings.edge_admin_port, "/readyz", "localhost")
@@ -49,8 +50,11 @@ def default_parts(settings: Settings, listener: int) -> tuple[Part, ...]:
         return (sys.executable, "-m", "management.cli", name)
 
     edge_argv = (sys.executable, "-m", "edge", "--fd", str(listener))
+    # It sends for 5 s and closes for 2 at most, so a broker that is away does not hold up the end.
+    ship = Part("ship", (sys.executable, "-m", "edge.shipper"), stop_stage=1, stop_seconds=15.0)
     return (
         Part("edge", edge_argv, stop_stage=0, stop_seconds=20.0, ready=edge_ready, listener=listener),
+        *((ship,) if settings.kafka_bootstrap else ()),
         Part("ingest", cli("ingest"), stop_stage=2, stop_seconds=30.0),
         Part("fold", cli("fold"), stop_stage=3, stop_seconds=30.0),
         Part("api", cli("api"), stop_stage=1, stop_seconds=15.0, ready=api_ready),

@@ -1,0 +1,1 @@
+"""What edges journaled, into Kafka. See "Shipper" in edge/DESIGN.md."""
