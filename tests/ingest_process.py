@@ -28,7 +28,8 @@ class IngestProcess:
     log_file: Path
 
     @classmethod
-    def start(cls, data_dir: Path, database_url: str, ring: KeyRing) -> "IngestProcess":
+    def start(cls, data_dir: Path, database_url: str, ring: KeyRing, **more: str) -> "IngestProcess":
+        """`more`: further environment variables."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("MILEPOST_")}
         environ = inherited | {
             "PYTHONPATH": str(REPOSITORY),
@@ -36,6 +37,7 @@ class IngestProcess:
             "MILEPOST_DATABASE_URL": database_url,
             "MILEPOST_SECRET_KEYS": ring.to_text(),
             "MILEPOST_JOURNAL_KEEP": "0s",
+            **more,
         }
         data_dir.mkdir(parents=True, exist_ok=True)
         log_file = data_dir / f"ingest-{len(list(data_dir.glob('ingest-*.log')))}.log"

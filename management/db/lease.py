@@ -48,12 +48,17 @@ class Lease:
         await connection.fetch(queries["end_holder"], name, _END_MS, None)
         return await cls._raise(connection, name, expected=None)
 
+    @classmethod
+    async def take_from(cls, connection: SoleConnection, name: str, epoch: int) -> "Lease":
+        """Take the lease from its holder at `epoch` and from nobody else; raises LeaseLost when it has another one."""
+        await connection.fetch(queries["end_holder"], name, _END_MS, epoch)
+        return await cls._raise(connection, name, expected=epoch)
+
     async def resume(self, connection: SoleConnection) -> "Lease":
         """The lease for a new connection of the same process; raises LeaseLost when another took it since."""
         await self.beat(connection)
         # What may still live under this epoch is the process's own former connection.
-        await connection.fetch(queries["end_holder"], self.name, _END_MS, self.epoch)
-        return await self._raise(connection, self.name, expected=self.epoch)
+        return await self.take_from(connection, self.name, self.epoch)
 
     @classmethod
     async def _raise(cls, connection: SoleConnection, name: str, *, expected: int | None) -> "Lease":

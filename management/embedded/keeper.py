@@ -52,7 +52,7 @@ async def keep(kept: Kept, say: Callable[[str], None], died: Callable[[str], Non
             born = loop.time()
             try:
                 await kept.start()
-            except StartError as error:
+            except (StartError, OSError) as error:  # OSError: a full disk, until it has room again
                 say(str(error))
                 died(kept.name)
                 lived = loop.time() - born

@@ -31,11 +31,15 @@ def bound_logs(data_dir: DataDir, limit: int = LOG_BYTES) -> None:
     """Moves the text of each log larger than `limit` bytes to `<part>.log.1` and empties the log in place.
 
     In place, since a child keeps the file open. It appends, so it goes on at the new end; what it writes between the
-    copy and the cut is lost, which a log can bear and a full disk cannot.
+    copy and the cut is lost, which a log can bear and a full disk cannot. On one that is full there is no copy.
     """
     for path in data_dir.logs.glob("*.log"):
         if path.stat().st_size > limit:
-            shutil.copyfile(path, path.with_name(f"{path.name}.1"))
+            former = path.with_name(f"{path.name}.1")
+            try:
+                shutil.copyfile(path, former)
+            except OSError:
+                former.unlink(missing_ok=True)
             with path.open("r+b") as file:
                 file.truncate(0)
 

@@ -6,6 +6,7 @@ directory and the part, by which a later life recognises it (see `leftovers`).
 """
 
 import asyncio
+import contextlib
 import ctypes
 import os
 import signal
@@ -95,9 +96,10 @@ class Child:
         self._pid_file: Path | None = None
 
     def write_pid_file(self, data_dir: DataDir) -> None:
-        """Names the process in `run/<part>.pid` until it has ended."""
+        """Names the process in `run/<part>.pid` until it has ended; on a full disk it goes without."""
         self._pid_file = data_dir.pid_file(self.part)
-        write_private(self._pid_file, f"{self.pid}\n")
+        with contextlib.suppress(OSError):  # a process that nothing names is worth more than none
+            write_private(self._pid_file, f"{self.pid}\n")
 
     @property
     def running(self) -> bool:

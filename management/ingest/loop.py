@@ -1,13 +1,21 @@
 """The process `milepost ingest`: while Postgres stores one batch, the next one is read and decoded.
 
-Two ingests never work at once (the lease), and never take turns at ending each other: one that starts stands by while
-the other shows life, and one that lost the lease ends with status 3, so that a supervisor's restart makes it the one
-that stands by. It works again when the other is gone, or silent for management.db.lease.SILENT_SECONDS.
+From the journals of this machine: two ingests never work at once (the lease), and never take turns at ending each
+other: one that starts stands by while the other shows life, and one that lost the lease ends with status 3, so that a
+supervisor's restart makes it the one that stands by. It works again when the other is gone, or silent for
+management.db.lease.SILENT_SECONDS.
+
+From Kafka (MILEPOST_KAFKA_BOOTSTRAP) several work at once and share the partitions (`sources.partitions`). One that
+loses a partition goes on, on a new connection, with what it can take then.
 """
 
 import asyncio
+import logging
+import secrets
 import signal
-from typing import Final
+from contextlib import suppress
+from functools import partial
+from typing import Any, Final
 
 import structlog
 
@@ -19,10 +27,13 @@ from management.ingest.batch import Batch, SourceBroken, slices
 from management.ingest.deadletter import DeadLetterFailed
 from management.ingest.sources import Round, Source
 from management.ingest.sources.journal import JournalSource
+from management.ingest.sources.kafka import KafkaSource
+from management.ingest.sources.partitions import PartitionLeases, SharedPartitions
+from management.ingest.sources.status import keep_status
 from management.ingest.writer import INTERRUPTIONS, PositionMoved, Writer
 from shared.data_dir import DataDir
 from shared.env import Settings
-from shared.journal import JournalLimits
+from shared.journal import Claimed, JournalLimits, claimed
 
 LEASE: Final = "ingest"
 POLL_SECONDS: Final = 0.025
@@ -40,6 +51,8 @@ log = structlog.get_logger()
 async def run(settings: Settings) -> int:
     """Ingest until SIGTERM or SIGINT. Exit status: 0 asked to stop, 1 the line stopped, 3 another ingest took over."""
     assert settings.database_url is not None
+    # In an outage the client writes 40 lines a second; what matters of it the source says.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     url = role_url(settings.database_url, INGEST_ROLE, load_key_ring(settings, create=False))
     ingest = Ingest(url, settings)
     work = asyncio.create_task(ingest.work())
@@ -63,10 +76,13 @@ class Ingest:
     def __init__(self, url: str, settings: Settings) -> None:
         self.stop = asyncio.Event()
         self._url = url
-        self._journal = DataDir.at(settings.data_dir).journal
+        self._data_dir = DataDir.at(settings.data_dir)
         self._keep_seconds = settings.journal_keep
         self._limits = JournalLimits(settings.journal_max, settings.disk_reserve)
+        self._kafka = settings.kafka_bootstrap
+        self._member = secrets.token_bytes(16)
         self._lease: Lease | None = None
+        self._repeats = 0
         self._trouble = ""
         self._pause = _FIRST_PAUSE
 
@@ -77,12 +93,15 @@ class Ingest:
                 await self._connect_and_ingest()
                 return DONE
             except LeaseLost as error:
-                log.error("another_ingest_took_over", error=str(error))
-                return LEASE_TAKEN
+                if self._kafka is not None:
+                    self._report(str(error))
+                else:
+                    log.error("another_ingest_took_over", error=str(error))
+                    return LEASE_TAKEN
             except (DeadLetterFailed, SourceBroken) as error:
                 log.critical("line_stopped", error=str(error))
                 return STOPPED_LINE
-            except (PositionMoved, *INTERRUPTIONS) as error:
+            except (PositionMoved, Claimed, *INTERRUPTIONS) as error:
                 self._report(str(error) or type(error).__name__)
             if await _is_set(self.stop, self._pause):
                 log.warning("stopped_without_postgres")
@@ -92,24 +111,55 @@ class Ingest:
     async def _connect_and_ingest(self) -> None:
         connection = await connect(self._url, application="milepost ingest")
         try:
-            self._lease = await self._turn(connection)
-            if self._lease is None:
-                return
-            writer = await Writer.open(connection, self._lease)
-            log.info("ingest_works", epoch=self._lease.epoch)
-            source = JournalSource(
-                self._journal,
-                self._keep_seconds,
-                writer.positions,
-                limits=self._limits,
-                store_losses=writer.store_losses,
-            )
-            try:
-                await self._ingest(source, writer)
-            finally:
-                await source.close()
+            if self._kafka is not None:
+                await self._ingest_kafka(connection, self._kafka)
+            else:
+                await self._ingest_journals(connection)
         finally:
             connection.terminate()
+
+    async def _ingest_journals(self, connection: SoleConnection) -> None:
+        self._lease = await self._turn(connection)
+        if self._lease is None:
+            return
+        writer = await Writer.open(connection, self._lease)
+        log.info("ingest_works", epoch=self._lease.epoch)
+        source = JournalSource(
+            self._data_dir.journal,
+            self._keep_seconds,
+            writer.positions,
+            limits=self._limits,
+            store_losses=writer.store_losses,
+            store_announced=writer.store_announced,
+        )
+        try:
+            with claimed(self._data_dir.journal, shared=True):  # never beside a shipper
+                await self._ingest(source, writer)
+        finally:
+            await source.close()
+
+    async def _ingest_kafka(self, connection: SoleConnection, bootstrap: str) -> None:
+        leases = PartitionLeases(self._member)
+        writer = await Writer.open(connection, leases)
+        await leases.join(connection)
+        share = SharedPartitions(leases, writer.turn)
+        source = KafkaSource(bootstrap, share, writer.positions, writer, partial(deadletter.keep_unreadable, writer))
+        log.info("ingest_works", member=self._member.hex())
+
+        def status() -> dict[str, Any]:
+            now = source.status
+            return {**now, "repeats": now["repeats"] + self._repeats}
+
+        telling = asyncio.create_task(keep_status(self._data_dir.run, status))
+        try:
+            await self._ingest(source, writer)
+        finally:
+            await source.close()
+            self._repeats += source.status["repeats"]
+            telling.cancel()
+            with suppress(asyncio.CancelledError):
+                await telling
+        await share.leave()
 
     async def _turn(self, connection: SoleConnection) -> Lease | None:
         """The lease, once it is this process's turn; None when it was asked to stop before."""
