@@ -5,6 +5,7 @@ import pytest
 from benchmarks.marks import Mark, verdict
 
 RATIO = Mark("", "", must=0.50, goal=0.65)
+WITHOUT_GOAL = Mark("", "", must=35_000, goal=None)
 MILLISECONDS = Mark("", "", must=4, goal=1.5, higher=False)
 
 
@@ -15,6 +16,8 @@ MILLISECONDS = Mark("", "", must=4, goal=1.5, higher=False)
         (RATIO, 0.649, "must met"),
         (RATIO, 0.50, "must met"),
         (RATIO, 0.47, "NOT MET by 0.03"),
+        (WITHOUT_GOAL, 35_000, "must met"),
+        (WITHOUT_GOAL, 33_000, "NOT MET by 2,000"),
         (MILLISECONDS, 1.5, "goal met"),
         (MILLISECONDS, -0.2, "goal met"),
         (MILLISECONDS, 4, "must met"),
