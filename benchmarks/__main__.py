@@ -3,6 +3,8 @@
 import argparse
 import os
 import platform
+import signal
+import sys
 import tempfile
 import time
 import traceback
@@ -15,12 +17,21 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from benchmarks import marks
 from benchmarks.field import Field
-from benchmarks.machine import CLIENT_CPU, Watch, need_program, need_two_processors
+from benchmarks.machine import CLIENT_CPU, Missing, Watch, need_program, need_two_processors
 from benchmarks.rounds import FULL, QUICK, Scale
 from benchmarks.servers import Server, Servers
 
-QUESTIONS = ("edge-capacity", "edge-latency", "edge-tables", "edge-agents", "edge-workers", "edge-cpu", "chain")
+EDGE = ("edge-capacity", "edge-latency", "edge-tables", "edge-agents", "edge-workers", "edge-cpu")
+BEHIND = ("storage", "fold", "growth", "shipper", "ingesters", "chain", "kafka-chain")
+GROUPS = {"edge": EDGE, "behind": BEHIND}
+QUESTIONS = (*EDGE, *BEHIND)
 """Each is a module of this folder with `measure(Field) -> Findings`, loaded when it is asked for."""
+PROGRAMS = (
+    ("wrk", "wrk", (*EDGE, "chain", "kafka-chain")),
+    ("nginx", "nginx", EDGE),
+    ("taskset", "util-linux", EDGE),
+)
+"""Name, Debian package, and the questions that need it."""
 IDLE_SECONDS = 2
 BUSY = 0.05
 """Share of the processors that may be in use before anything is started."""
@@ -29,10 +40,12 @@ REMARK = f"QUICK RUN: {QUICK.campaigns:,} campaigns, one short round, nothing to
 
 def main() -> None:
     given = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     scale = QUICK if given.quick else FULL
     need_two_processors()
-    for program, package in (("wrk", "wrk"), ("nginx", "nginx"), ("taskset", "util-linux")):
-        need_program(program, package)
+    for program, package, needed_by in PROGRAMS:
+        if set(needed_by) & set(given.questions):
+            need_program(program, package)
     os.sched_setaffinity(0, {CLIENT_CPU})
     print(
         f"{_processor()}, {os.cpu_count()} processors, Linux {platform.release()}, Python {platform.python_version()}"
@@ -45,7 +58,7 @@ def main() -> None:
         doubts.append(f"NOT AN IDLE MACHINE: others used {used:.0%} of its processors before anything was started")
     print("\n".join(doubts))
     started, watch = time.monotonic(), Watch()
-    findings = answer(given.questions or QUESTIONS, scale)
+    findings = answer(given.questions, scale)
     marks.show(findings, doubts)
     print(f"\n{time.monotonic() - started:.0f} s; the host gave {watch.seen().stolen:.1%} of the processors to others")
 
@@ -67,6 +80,8 @@ def answer(questions: Sequence[str], scale: Scale) -> marks.Findings:
             try:
                 measure = import_module(f"benchmarks.{question.replace('-', '_')}").measure
                 findings |= measure(field)
+            except Missing as error:
+                print(f"\n{question}: NOT MEASURED: {error}")
             except Exception as error:
                 # A report goes on: the other questions do not depend on this one.
                 traceback.print_exception(error)
@@ -94,13 +109,21 @@ def _processor() -> str:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("questions", nargs="*", metavar="question", help=f"of {', '.join(QUESTIONS)}; default: all")
+    known = f"of {', '.join(QUESTIONS)}, or all of {' or '.join(GROUPS)}; default: everything"
+    parser.add_argument("questions", nargs="*", metavar="question", help=known)
     parser.add_argument("--quick", action="store_true", help="few and short rounds: does everything run?")
     given = parser.parse_args()
+    given.questions = asked(given.questions)
     unknown = [name for name in given.questions if name not in QUESTIONS]
     if unknown:
         parser.error(f"no such question: {', '.join(unknown)}; there are {', '.join(QUESTIONS)}")
     return given
+
+
+def asked(names: Sequence[str]) -> list[str]:
+    """The questions behind names and groups, each once; all of them when nothing is named."""
+    found = [question for name in names or GROUPS for question in GROUPS.get(name, (name,))]
+    return list(dict.fromkeys(found))
 
 
 if __name__ == "__main__":

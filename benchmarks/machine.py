@@ -8,7 +8,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +17,10 @@ import psutil
 
 SERVER_CPU, CLIENT_CPU = 0, 1
 BOTH = frozenset((SERVER_CPU, CLIENT_CPU))
+
+
+class Missing(Exception):
+    """What a question needs is not on this machine; the text says what, and the command to type."""
 
 
 class Memory(NamedTuple):
@@ -35,6 +40,16 @@ def pin(pid: int, cpus: Iterable[int]) -> None:
     """Keep all threads of a process on these processors."""
     for thread in Path(f"/proc/{pid}/task").iterdir():
         os.sched_setaffinity(int(thread.name), cpus)
+
+
+@contextmanager
+def on_both() -> Iterator[None]:
+    """This program and what it starts meanwhile have both processors; afterwards it has the client's again."""
+    os.sched_setaffinity(0, BOTH)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, {CLIENT_CPU})
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:

@@ -25,7 +25,7 @@ WARM_UP_SECONDS = 1
 class Scale:
     """How much is measured: rounds, and seconds of one run beside its warm-up. `seconds` are of the runs that marks
     hang on, `short_seconds` of the others, `chain_seconds` of the filling of the journal for ingest and fold;
-    `campaigns` are loaded wherever nothing else is said."""
+    `campaigns` are loaded wherever nothing else is said; `behind_rounds` are of the questions behind the edge."""
 
     quick: bool
     campaigns: int
@@ -36,6 +36,7 @@ class Scale:
     latency_seconds: float
     core_rounds: int
     chain_seconds: int
+    behind_rounds: int
 
 
 FULL = Scale(
@@ -48,6 +49,7 @@ FULL = Scale(
     latency_seconds=3,
     core_rounds=30,
     chain_seconds=10,
+    behind_rounds=3,
 )
 QUICK = Scale(
     quick=True,
@@ -59,6 +61,7 @@ QUICK = Scale(
     latency_seconds=1,
     core_rounds=5,
     chain_seconds=2,
+    behind_rounds=1,
 )
 
 
