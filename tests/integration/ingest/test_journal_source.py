@@ -19,7 +19,7 @@ from management.ingest.sources import StoredPositions, announcements
 from management.ingest.sources import journal as journal_source
 from management.ingest.sources.journal import JournalSource, StoreLosses
 from shared.events import CLICK, encode
-from shared.journal import END, JournalLimits, JournalMeter, JournalWriter, StreamReader, read_consumed, streams
+from shared.journal import END, JournalLimits, JournalMeter, JournalWriter, StreamReader, read_consumed, streams, tidier
 from shared.journal.group import settle
 from shared.journal.stream import SegmentName
 from tests.ingest_builders import click, write_stream
@@ -272,7 +272,7 @@ async def test_kept_segments_are_trimmed_to_half_of_the_limit_oldest_first(tmp_p
 async def test_when_space_is_short_everything_that_is_only_kept_goes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journal_source, "free_bytes", lambda path: 10_000)
+    monkeypatch.setattr(tidier, "free_bytes", lambda path: 10_000)
     made = await kept_streams(tmp_path, 2)
     unread = await write_stream(tmp_path / "other", [click() for _ in range(60)], segment_bytes=8192)
     await stored_and_swept(tmp_path, made, JournalLimits(1 << 40, 10_000))
