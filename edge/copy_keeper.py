@@ -9,9 +9,11 @@ from typing import Final
 
 import structlog
 
+from edge.copy_draft import Draft
+from edge.copy_format import CopyError, Mark
 from edge.salts import DAY_MS
 from edge.table import RawRow, Table
-from edge.table_copy import CopyError, Draft, Mark, TableCopy
+from edge.table_copy import TableCopy
 
 log = structlog.get_logger("edge.routing_table")
 

@@ -17,12 +17,12 @@ from typing import Final
 
 import structlog
 
+from edge.copy_format import Mark
 from edge.copy_keeper import CopyKeeper
 from edge.counters import Counters
 from edge.routing_redis import ROWS_AT_ONCE, Head, RedisAway, RoutingRedis
 from edge.salts import Salts, usable_salts
 from edge.table import Entry, RawRow, Table, TableBuilder, read_row
-from edge.table_copy import Mark
 
 log = structlog.get_logger("edge.routing_table")
 

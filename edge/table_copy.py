@@ -1,78 +1,39 @@
-"""The routing table's copy on disk: written whole now and then, and between that every change appended to it.
+"""The routing table's copy on disk: written whole now and then, and between that every change appended to it. What it
+looks like: `copy_format`.
 
-Lines of `CRC32 key text`: `c:7` and `a:1` are rows, later ones replace earlier ones; `mark` says for which generation
-and version everything before it is complete. So a line that was torn by a kill or a power cut costs itself and nothing
-else. The file holds tokens and salts: it is for this user alone, and salts older than two days leave it with the next
-whole writing, at most a day later.
+The file holds tokens and salts: it is for this user alone, and salts older than two days leave it with the next whole
+writing, at most a day later.
 
-Everything here blocks; edge.routing_table calls it in threads. One process a host writes.
+Everything here blocks; edge.copy_keeper calls it in threads. One process a host writes.
 """
 
 import os
 import threading
 import time
-import zlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
-from io import BufferedReader
 from pathlib import Path
 from typing import Final
 
-import orjson
-
-from edge.salts import Salts, usable_salts
+from edge.copy_draft import Draft, write_all
+from edge.copy_format import (
+    HEAD,
+    LARGEST_LINE,
+    MARK,
+    CopyError,
+    Mark,
+    decode_line,
+    encode_line,
+    encode_mark,
+    lines,
+    read_copy,
+)
 from edge.table import RawRow
-from shared.campaigns import ACCOUNT_KEY, CAMPAIGN_KEY
 
-COPY_FORMAT: Final = 2
 SPARE_BYTES: Final = 16 << 20
 """Changes may take this much, or as much as the table itself, before the file is written anew."""
-_HEAD, _MARK = b"head", b"mark"
-_CRC_DIGITS: Final = 8
-_LINES_AT_ONCE: Final = 200
+_LINES_BETWEEN_PAUSES: Final = 200
 _PAUSE_SECONDS: Final = 0.0005
-"""Between lines that are copied, so that the thread does not keep the interpreter from the clicks."""
-_LARGEST_LINE: Final = 1 << 20
-
-
-class CopyError(Exception):
-    """The copy cannot be read or written; the text says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """What the rows of a copy are complete for. `salts` by day in hex; `at` is when it was written, ms."""
-
-    generation: str
-    version: int
-    salts: dict[str, str] = field(default_factory=dict)
-    at: int = 0
-
-    def of_day(self, day: int) -> "Mark":
-        """The same with the salts that may be kept on `day`."""
-        kept = Salts(usable_salts(self.salts), b"").recent(day)
-        return Mark(self.generation, self.version, {date: salt.hex() for date, salt in kept.items()}, self.at)
-
-
-def encode_line(key: bytes, text: bytes) -> bytes:
-    """One line of the copy; `text` has no line break."""
-    body = key + b" " + text
-    return b"%08x %s\n" % (zlib.crc32(body), body)
-
-
-def encode_mark(mark: Mark) -> bytes:
-    return encode_line(_MARK, orjson.dumps(asdict(mark)))
-
-
-def decode_line(line: bytes) -> RawRow | None:
-    """Key and text, or None when the line is not as it was written."""
-    body = line[_CRC_DIGITS + 1 : -1]
-    if line[-1:] != b"\n" or line[_CRC_DIGITS : _CRC_DIGITS + 1] != b" ":
-        return None
-    if line[:_CRC_DIGITS] != b"%08x" % zlib.crc32(body):
-        return None
-    key, separator, text = body.partition(b" ")
-    return (key, text) if separator else None
+"""While lines are copied, so that the thread does not keep the interpreter from the clicks."""
 
 
 class TableCopy:
@@ -95,10 +56,7 @@ class TableCopy:
         says that something was damaged. Raises CopyError when there is no table in it."""
         try:
             with self._path.open("rb") as file:
-                first = file.readline(_LARGEST_LINE)
-                if first.startswith(b"{"):
-                    return _read_format_1(first, file, add)
-                return _read_lines(first, file, add)
+                return read_copy(file, add)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -130,7 +88,7 @@ class TableCopy:
             try:
                 if os.stat(self._path).st_ino != os.fstat(self._descriptor).st_ino:
                     raise OSError("the file was replaced")
-                _write(self._descriptor, content)
+                write_all(self._descriptor, content)
             except OSError as error:
                 self._undo()
                 raise CopyError(str(error)) from error
@@ -146,11 +104,11 @@ class TableCopy:
             pass  # whatever it was: the file cannot be relied on, which is what happens next
         self.mark = None
 
-    def draft(self) -> "Draft":
+    def draft(self) -> Draft:
         """Begin to write the whole table anew, beside the file in use. Raises CopyError."""
         return Draft(self._draft_path)
 
-    def replace(self, draft: "Draft", mark: Mark, day: int) -> None:
+    def replace(self, draft: Draft, mark: Mark, day: int) -> None:
         """Put a finished draft in place of the file. Raises CopyError."""
         try:
             draft.add_bytes(encode_mark(mark))
@@ -199,17 +157,17 @@ class TableCopy:
         """Place, key and line of every row before `end`."""
         place = 0
         with self._path.open("rb") as file:
-            for number, line in enumerate(_lines(file)):
+            for number, line in enumerate(lines(file)):
                 if place >= end:
                     break
                 row = decode_line(line)
-                if row is not None and row[0] not in (_HEAD, _MARK):
+                if row is not None and row[0] not in (HEAD, MARK):
                     yield place, row[0], line
                 place += len(line)
-                if number % _LINES_AT_ONCE == 0:
+                if number % _LINES_BETWEEN_PAUSES == 0:
                     time.sleep(_PAUSE_SECONDS)
 
-    def _take(self, draft: "Draft", mark: Mark, day: int) -> None:
+    def _take(self, draft: Draft, mark: Mark, day: int) -> None:
         descriptor, size = draft.rename(self._path)
         if self._descriptor >= 0:
             os.close(self._descriptor)
@@ -225,126 +183,11 @@ class TableCopy:
             self._descriptor, self.mark = -1, None
 
 
-class Draft:
-    """A copy that is being written. A thread that discards it waits for one that writes: a descriptor that is closed
-    under a write may be another file's by then."""
-
-    def __init__(self, path: Path) -> None:
-        """Raises CopyError."""
-        self._path = path
-        self._lock = threading.RLock()
-        try:
-            path.unlink(missing_ok=True)
-            flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-            self._descriptor = os.open(path, flags, 0o600)
-        except OSError as error:
-            raise CopyError(str(error)) from error
-        self._waiting = [encode_line(_HEAD, orjson.dumps({"format": COPY_FORMAT}))]
-
-    def add(self, rows: Iterable[RawRow]) -> None:
-        """Raises CopyError."""
-        try:
-            with self._lock:
-                for key, text in rows:
-                    self.add_bytes(encode_line(key, text))
-                self._flush()
-        except OSError as error:
-            self.discard()
-            raise CopyError(str(error)) from error
-
-    def add_bytes(self, content: bytes) -> None:
-        """Whole lines. Raises OSError."""
-        with self._lock:
-            self._waiting.append(content)
-            if len(self._waiting) >= _LINES_AT_ONCE:
-                self._flush()
-
-    def _flush(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        if self._descriptor < 0:
-            raise OSError("the draft was discarded")
-        _write(self._descriptor, b"".join(waiting))
-
-    def sync(self) -> None:
-        with self._lock:
-            self._flush()
-            os.fsync(self._descriptor)
-
-    def rename(self, path: Path) -> tuple[int, int]:
-        """Make it the file at `path`; its descriptor, which the caller closes, and its size."""
-        with self._lock:
-            self._flush()
-            self._path.rename(path)
-            descriptor, self._descriptor = self._descriptor, -1
-        return descriptor, os.lseek(descriptor, 0, os.SEEK_END)
-
-    def discard(self) -> None:
-        with self._lock:
-            if self._descriptor >= 0:
-                os.close(self._descriptor)
-                self._descriptor = -1
-                self._path.unlink(missing_ok=True)
-
-
-def _read_lines(first: bytes, file: BufferedReader, add: Callable[[bytes, bytes], None]) -> Mark:
-    head = decode_line(first)
-    if head is None or head[0] != _HEAD or orjson.loads(head[1]).get("format") != COPY_FORMAT:
-        raise CopyError("the copy has another format")
-    mark: Mark | None = None
-    damaged = False
-    for line in _lines(file):
-        row = decode_line(line)
-        if row is None:
-            damaged |= line.endswith(b"\n")  # one without its end is torn, not damaged: it never counted
-        elif row[0] == _MARK:
-            mark = _decode_mark(row[1])
-        else:
-            add(*row)
-    if mark is None:
-        raise CopyError("the copy is not complete")
-    return mark if not damaged else Mark("", mark.version, mark.salts, mark.at)
-
-
-def _decode_mark(text: bytes) -> Mark:
-    try:
-        fields = orjson.loads(text)
-        mark = Mark(fields["generation"], fields["version"], dict(fields["salts"]), fields["at"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise CopyError(f"the copy has an unreadable mark: {error}") from error
-    if not (isinstance(mark.generation, str) and type(mark.version) is int and type(mark.at) is int):
-        raise CopyError("the copy has an unreadable mark")
-    return mark
-
-
-def _read_format_1(first: bytes, file: BufferedReader, add: Callable[[bytes, bytes], None]) -> Mark:
-    """The form before changes were appended: a head with the numbers of rows, then their texts without keys."""
-    try:
-        head = orjson.loads(first)
-        version, campaigns, accounts = head["version"], head["campaigns"], head["accounts"]
-        salts = {day: text for day, text in dict(head["salts"]).items() if isinstance(text, str)}
-    except (ValueError, KeyError, TypeError) as error:
-        raise CopyError(f"the copy has no head: {error}") from error
-    if head.get("format") != 1 or not all(type(number) is int for number in (version, campaigns, accounts)):
-        raise CopyError("the copy has another format")
-    lines = list(_lines(file))
-    if min(version, campaigns, accounts) < 0 or len(lines) != campaigns + accounts or lines[-1:] == [b""]:
-        raise CopyError("the copy is not complete")
-    for number, line in enumerate(lines):
-        key = CAMPAIGN_KEY if number < campaigns else ACCOUNT_KEY
-        add(key + b"line %d" % number, line.removesuffix(b"\n"))
-    return Mark("", version, salts, int(os.fstat(file.fileno()).st_mtime * 1000))
-
-
-def _lines(file: BufferedReader) -> Iterator[bytes]:
-    while line := file.readline(_LARGEST_LINE):
-        yield line
-
-
 def _whole_lines(descriptor: int) -> int:
     """The size of the file up to the end of its last whole line."""
     size = os.fstat(descriptor).st_size
     while size:
-        start = max(0, size - _LARGEST_LINE)
+        start = max(0, size - LARGEST_LINE)
         piece = _read_at(descriptor, start, size - start)
         end = piece.rfind(b"\n")
         if end >= 0:
@@ -363,9 +206,3 @@ def _read_at(descriptor: int, start: int, length: int) -> bytes:
         start += len(piece)
         length -= len(piece)
     return b"".join(pieces)
-
-
-def _write(descriptor: int, content: bytes) -> None:
-    view = memoryview(content)
-    while view:
-        view = view[os.write(descriptor, view) :]

@@ -64,17 +64,34 @@ class DataDir:
         """What the shipper says of itself each second, as JSON."""
         return self.run / "ship.status"
 
+    @property
+    def ingest_status(self) -> Path:
+        """What an ingest from Kafka says of itself each second, as JSON."""
+        return self.run / "ingest.status"
+
     def pid_file(self, part: str) -> Path:
         return self.run / f"{part}.pid"
 
 
 def write_private(path: Path, text: str) -> None:
     """Write `text` to `path` atomically, readable by this user alone (0600), its folder 0700 if it is new."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft = _draft(path)
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
     draft.rename(path)
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Put `content` in place of what `path` holds, in one step for whoever reads it; its folder 0700 if it is new. Not
+    synced: only for what is worth nothing after a power cut. Raises OSError."""
+    draft = _draft(path)
+    draft.write_bytes(content)
+    draft.rename(path)
+
+
+def _draft(path: Path) -> Path:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path.with_name(f".{path.name}.{os.getpid()}")

@@ -16,6 +16,7 @@ JSON {"v": 1, "next": first seq not stored, "partition": …, "offset": the even
 A reader passes over types, and JSON members, that it does not know; a version it does not know it must not pass over.
 """
 
+from collections.abc import Mapping
 from struct import Struct
 from struct import error as StructError
 from typing import Final, NamedTuple
@@ -28,6 +29,8 @@ EVENTS_RETENTION_MS: Final = 7 * 86_400_000
 CONSUMED_TOPIC: Final = "milepost.consumed"
 CONSUMED_PARTITIONS: Final = 1
 MAX_MESSAGE_BYTES: Final = 1 << 20
+INGEST_GROUP: Final = "milepost.ingest"
+"""Only the name that ingest's offsets are kept under: nobody joins it."""
 
 # Retention counts from the broker's clock. By default it counts from the producer's, and an edge whose clock is an
 # hour ahead is refused, one whose clock is a week behind sees its records deleted as soon as they arrive.
@@ -40,6 +43,20 @@ EVENTS_SETTINGS: Final = {
     "message.timestamp.type": "LogAppendTime",
 }
 CONSUMED_SETTINGS: Final = {"cleanup.policy": "compact"}
+
+
+class Layout(NamedTuple):
+    """How a topic is made."""
+
+    partitions: int
+    settings: Mapping[str, str]
+
+
+LAYOUTS: Final = {
+    EVENTS_TOPIC: Layout(EVENTS_PARTITIONS, EVENTS_SETTINGS),
+    CONSUMED_TOPIC: Layout(CONSUMED_PARTITIONS, CONSUMED_SETTINGS),
+}
+"""By name."""
 
 VERSION: Final = 1
 RECORD, GAP, STANDING = 1, 2, 3

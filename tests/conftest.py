@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 
+import asyncpg
 import pytest
 
 from management.db.pool import APP_ROLE, INGEST_ROLE, role_url
@@ -32,6 +33,14 @@ async def database_url(server_url: str) -> AsyncIterator[str]:
     url = await postgres.make_database(server_url)
     yield url
     await postgres.drop_database(server_url, url)
+
+
+@pytest.fixture
+async def owner(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    """The test's database past all policies."""
+    connection = await asyncpg.connect(database_url)
+    yield connection
+    await connection.close()
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -73,6 +73,28 @@ class IngestProcess:
         if self.popen.poll() is None:
             self.popen.kill()
             self.popen.wait()
+
+
+class Start(Protocol):
+    """Starts a process in the data directory, or in its folder `name`."""
+
+    def __call__(self, name: str = "", *, url: str = ...) -> IngestProcess: ...
+
+
+@contextmanager
+def ingests(data_dir: Path, database_url: str, ring: KeyRing, **more: str) -> Iterator[Start]:
+    """Starts what ends with the block; arguments as of `IngestProcess.start`."""
+    started: list[IngestProcess] = []
+
+    def start(name: str = "", *, url: str = database_url) -> IngestProcess:
+        started.append(IngestProcess.start(data_dir / name, url, ring, **more))
+        return started[-1]
+
+    try:
+        yield start
+    finally:
+        for process in started:
+            process.clean_up()
 
 
 async def until_count(owner: asyncpg.Connection, table: str, wanted: int, seconds: float = 60.0) -> None:

@@ -13,12 +13,10 @@ from aiokafka.errors import TopicAlreadyExistsError, for_code
 from edge.shipper.asking import REQUEST_TIMEOUT_MS, START_SECONDS, UNREACHABLE
 from shared.deadline import within
 from shared.topics import (
-    CONSUMED_PARTITIONS,
-    CONSUMED_SETTINGS,
     CONSUMED_TOPIC,
-    EVENTS_PARTITIONS,
-    EVENTS_SETTINGS,
     EVENTS_TOPIC,
+    INGEST_GROUP,
+    LAYOUTS,
     Consumed,
     UnreadableMessage,
     decode_consumed,
@@ -28,15 +26,9 @@ from shared.topics import (
 ASK_SECONDS: Final = 2.0
 """For one question to the broker."""
 CREATE_SECONDS: Final = 10.0
-INGEST_GROUP: Final = "milepost.ingest"
-"""Of its committed offsets; nobody is a member."""
 _POLL_MS: Final = 500
 _PAUSE_SECONDS: Final = 0.1
 _CLOSE_SECONDS: Final = 2.0
-_LAYOUTS: Final = {
-    EVENTS_TOPIC: (EVENTS_PARTITIONS, EVENTS_SETTINGS),
-    CONSUMED_TOPIC: (CONSUMED_PARTITIONS, CONSUMED_SETTINGS),
-}
 _BROKERS_DEFAULT: Final = -1  # replicas: what the cluster's operator set
 
 log = structlog.get_logger()
@@ -88,7 +80,7 @@ class TopicKeeper:
 
     async def _make(self, admin: AIOKafkaAdminClient, name: str) -> bool:
         """False when somebody else has made it meanwhile."""
-        partitions, settings = _LAYOUTS[name]
+        partitions, settings = LAYOUTS[name]
         topic = NewTopic(name, partitions, 1, topic_configs=dict(settings))
         topic.replication_factor = _BROKERS_DEFAULT  # which the constructor does not let through
         answer = await admin.create_topics([topic])
@@ -118,7 +110,7 @@ async def _partitions(admin: AIOKafkaAdminClient) -> dict[str, int]:
     """How many partitions each topic has, 0 for one that is not there."""
     # All are asked for: naming one could make a broker create it.
     found = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}
-    return {name: found.get(name, 0) for name in _LAYOUTS}
+    return {name: found.get(name, 0) for name in LAYOUTS}
 
 
 class EvidenceReader:

@@ -1,7 +1,6 @@
 """The streams of this machine's journal as the shipper sees them: noticed, read on from any seq, kept tidy."""
 
 import asyncio
-import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,12 +11,12 @@ import structlog
 from shared.journal import (
     END,
     FIRST_SEQ,
-    SETTLED_NS,
     Consumed,
     JournalLimits,
     Marks,
     ReadBatch,
     Shipped,
+    StreamListing,
     StreamReader,
     Tidier,
     UnknownVersion,
@@ -26,7 +25,6 @@ from shared.journal import (
     read_losses,
     read_shipped,
     stream_id,
-    streams,
     write_shipped,
 )
 from shared.journal.stream import WriterLock
@@ -134,21 +132,17 @@ class Journal:
         self.marks = Marks()
         self.unconsumed_bytes = 0
         """As the last sweep found it."""
-        self._root = root
         self._tidier = Tidier(root, keep_seconds, limits)
-        self._root_seen_at = -1
+        self._listing = StreamListing(root)
         self._known: set[bytes] = set()
 
     def notice(self) -> list[Found]:
         """Streams that were not given before. Raises OSError."""
         try:
-            changed_at = os.stat(self._root).st_mtime_ns
-        except FileNotFoundError:
-            return []
-        if changed_at == self._root_seen_at:
-            return []
-        found = [Found(path) for path in streams(self._root) if stream_id(path) not in self._known]
-        self._root_seen_at = changed_at if time.time_ns() - changed_at > SETTLED_NS else -1
+            found = [Found(path) for path in self._listing.look() if stream_id(path) not in self._known]
+        except OSError:
+            self._listing.look_again()
+            raise
         self._known.update(stream.id for stream in found)
         return found
 

@@ -16,7 +16,7 @@ from edge.shipper.journal import SWEEP_SECONDS, Journal
 from edge.shipper.producer import EventsProducer, NotSent
 from edge.shipper.progress import TOPIC_GONE
 from edge.shipper.shipment import Shipment
-from shared.data_dir import DataDir
+from shared.data_dir import DataDir, replace
 from shared.env import Settings
 from shared.journal import JournalLimits
 from shared.topics import EVENTS_TOPIC
@@ -207,10 +207,7 @@ class Shipper:
             self._shipment.remember()
             now = datetime.now(UTC).isoformat(timespec="milliseconds")
             status = {"v": 1, "pid": os.getpid(), "at": now, "kafka": self._contact, **self._shipment.status()}
-            self._status_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            fresh = self._status_file.with_name(f".{self._status_file.name}")
-            fresh.write_bytes(orjson.dumps(status) + b"\n")
-            fresh.rename(self._status_file)
+            replace(self._status_file, orjson.dumps(status) + b"\n")
         except OSError as error:
             self._report(error)
         else:

@@ -15,7 +15,8 @@ import structlog
 from management.db.pool import SoleConnection, connect
 from management.db.queries import Queries
 from management.ingest.writer import INTERRUPTIONS
-from management.system.books import SENTENCES, WAITS_TOO_LONG, line_of, sentences
+from management.system.alarms import in_trouble
+from management.system.books import sentences
 
 queries = Queries("management.jobs", "books.sql")
 UNITS_IN_TURN: Final = 3
@@ -88,10 +89,9 @@ async def check_books(connection: SoleConnection, *, full: bool = False) -> Chec
                 counted += await _count(connection, units, full=True)
                 rows = [dict(row) for row in await connection.fetch(queries["compare"])]
             await _note(connection, rows)
-        found = await connection.fetch(queries["books_in_trouble"], WAITS_TOO_LONG, SENTENCES + 1)
+        lines = await in_trouble(connection)
     finally:
         await connection.execute(queries["unlock_books"])
-    lines = [line_of(dict(row)) for row in found]
     checked = Checked(not any(_is_off(line) for line in lines), counted, sentences(lines))
     if not checked.balanced:
         log.error("books_do_not_balance", alarms=checked.alarms)

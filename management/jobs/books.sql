@@ -72,12 +72,3 @@ FROM unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[],
 ON CONFLICT (stream) DO UPDATE
 SET rows_found = excluded.rows_found, opening_rows = excluded.opening_rows, missing_rows = excluded.missing_rows,
     missing_letters = excluded.missing_letters, missing_lost = excluded.missing_lost, checked_at = now();
-
--- name: books_in_trouble
--- As management.system shows them; $1 is how long records may wait in a journal that does not move, $2 how many lines.
-SELECT *, NOT finished AND in_journal > 0 AND updated_at < now() - $1::interval AS waits
-FROM books
-WHERE difference <> 0 OR missing_rows <> 0 OR missing_letters <> 0 OR missing_lost <> 0 OR lost > 0
-   OR (NOT finished AND in_journal > 0 AND updated_at < now() - $1::interval)
-ORDER BY begun_at DESC, stream DESC
-LIMIT $2;

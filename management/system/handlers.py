@@ -8,6 +8,7 @@ from management.api.moments import moment
 from management.api.pages import Position
 from management.errors import AUTHORIZATION, Refusal
 from management.system import repository
+from management.system.alarms import shown_in_trouble
 from management.system.books import sentences
 from management.system.schemas import BooksQuery, shown, shown_totals
 
@@ -26,7 +27,7 @@ async def reconciliation(call: OpenCall) -> Response:
         after = cursors.read(tenant.account.id, _LIST, query.cursor) if query.cursor is not None else None
         totals = await repository.totals(tenant.connection)
         discards = await repository.discards(tenant.connection)
-        alarms = sentences(await repository.in_trouble(tenant.connection))
+        alarms = sentences(await shown_in_trouble(tenant.connection))
         lines = await repository.page(tenant.connection, after, query.limit + 1)
     more, lines = len(lines) > query.limit, lines[: query.limit]
     position = Position(lines[-1]["begun_at"], lines[-1]["stream"]) if more else None

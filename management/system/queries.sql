@@ -30,14 +30,5 @@ WHERE $1::timestamptz IS NULL OR (begun_at, stream) < ($1, $2::bytea)
 ORDER BY begun_at DESC, stream DESC
 LIMIT $3;
 
--- name: books_in_trouble
--- What somebody must look at: $1 is how long records may wait in a journal that does not move, $2 how many lines.
-SELECT *, NOT finished AND in_journal > 0 AND updated_at < now() - $1::interval AS waits
-FROM installation_books
-WHERE difference <> 0 OR missing_rows <> 0 OR missing_letters <> 0 OR missing_lost <> 0 OR lost > 0
-   OR (NOT finished AND in_journal > 0 AND updated_at < now() - $1::interval)
-ORDER BY begun_at DESC, stream DESC
-LIMIT $2;
-
 -- name: books_difference
 SELECT records, rows, lost FROM books_difference;

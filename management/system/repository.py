@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from management.api.pages import Position
 from management.db.pool import UNREACHABLE, Pool, Reading
 from management.db.queries import Queries
-from management.system.books import SENTENCES, WAITS_TOO_LONG, Line, line_of
+from management.system.books import Line, line_of
 
 queries = Queries("management.system", "queries.sql")
 
@@ -41,13 +41,6 @@ async def page(connection: Reading, after: Position | None, limit: int) -> list[
     """Newest first, by (begun, stream)."""
     where = (after.ts, after.row_id) if after else (None, None)
     return [line_of(dict(row)) for row in await connection.fetch(queries["books_page"], *where, limit)]
-
-
-async def in_trouble(connection: Reading) -> list[Line]:
-    """One more than `sentences` names."""
-    return [
-        line_of(dict(row)) for row in await connection.fetch(queries["books_in_trouble"], WAITS_TOO_LONG, SENTENCES + 1)
-    ]
 
 
 async def difference(pool: Pool, seconds: float) -> Difference | None:

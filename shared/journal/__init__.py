@@ -12,7 +12,7 @@ from shared.journal.reader import Gap, ReadBatch, StreamReader
 from shared.journal.record import FIRST_SEQ, MAX_PAYLOAD, PayloadRefused, Record, UnknownVersion
 from shared.journal.retention import delete_consumed, delete_stillborn, kept_segments, trim
 from shared.journal.shipped import Shipped, read_shipped, write_shipped
-from shared.journal.stream import SETTLED_NS, stream_id, streams
+from shared.journal.stream import StreamListing, stream_id, streams
 from shared.journal.tidier import Consumed, Marks, Tidied, Tidier
 from shared.journal.write_through import WriteThroughWriter
 from shared.journal.writer import Durability, JournalWriter
@@ -22,7 +22,6 @@ __all__ = [
     "FIRST_SEQ",
     "MAX_PAYLOAD",
     "NO_LIMITS",
-    "SETTLED_NS",
     "Claimed",
     "Consumed",
     "Done",
@@ -41,6 +40,7 @@ __all__ = [
     "ReadBatch",
     "Record",
     "Shipped",
+    "StreamListing",
     "StreamReader",
     "Tidied",
     "Tidier",

@@ -5,14 +5,14 @@ One line, `<first seq not consumed> <segment> <offset>`: everything before that 
 nothing counts as consumed.
 """
 
-import os
 import re
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from shared.journal.line import read_line, write_line
 from shared.journal.stream import CONSUMED_NAME, SegmentName
 
-_LINE: Final = re.compile(r"([0-9]{1,20}) (?:end|(\S+) ([0-9]{1,20}))\n")
+_LINE: Final = re.compile(r"([0-9]{1,20}) (?:end|(\S+) ([0-9]{1,20}))")
 
 
 class Mark(NamedTuple):
@@ -29,18 +29,12 @@ END: Final = Mark(SegmentName(1 << 63), 0)
 def write_consumed(path: Path, next_seq: int, mark: Mark) -> None:
     """Replaces what the stream at `path` says, in one step. Raises OSError."""
     where = "end" if mark == END else f"{mark.segment.file} {mark.offset}"
-    fresh = path / f".{CONSUMED_NAME}"
-    fd = os.open(fresh, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(fd, f"{next_seq} {where}\n".encode())
-    finally:
-        os.close(fd)
-    fresh.rename(path / CONSUMED_NAME)
+    write_line(path / CONSUMED_NAME, f"{next_seq} {where}")
 
 
 def read_consumed(path: Path) -> Mark | None:
     """Where the unconsumed part of the stream at `path` begins; None when nobody said. Raises OSError."""
-    match = _said(path)
+    match = read_line(path / CONSUMED_NAME, _LINE)
     if match is None:
         return None
     if match[2] is None:
@@ -51,13 +45,5 @@ def read_consumed(path: Path) -> Mark | None:
 
 def read_consumed_seq(path: Path) -> int | None:
     """The first seq of the stream at `path` that is not consumed; None when nobody said. Raises OSError."""
-    match = _said(path)
+    match = read_line(path / CONSUMED_NAME, _LINE)
     return match and int(match[1])
-
-
-def _said(path: Path) -> re.Match[str] | None:
-    try:
-        line = (path / CONSUMED_NAME).read_text("ascii", "replace")
-    except FileNotFoundError:
-        return None
-    return _LINE.fullmatch(line)

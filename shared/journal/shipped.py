@@ -5,14 +5,14 @@ that offset; `-` for an offset that nobody knows. The partition is the stream's 
 stream: where the file is missing or damaged, the stream is shipped again from what is known to be consumed.
 """
 
-import os
 import re
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from shared.journal.line import read_line, write_line
 from shared.journal.stream import SHIPPED_NAME
 
-_LINE: Final = re.compile(r"([0-9]{1,9}) ([0-9]{1,20}) ([0-9]{1,20}|-)\n")
+_LINE: Final = re.compile(r"([0-9]{1,9}) ([0-9]{1,20}) ([0-9]{1,20}|-)")
 
 
 class Shipped(NamedTuple):
@@ -26,22 +26,12 @@ class Shipped(NamedTuple):
 def write_shipped(path: Path, shipped: Shipped) -> None:
     """Replaces what is remembered of the stream at `path`, in one step. Raises OSError."""
     offset = "-" if shipped.end_offset is None else shipped.end_offset
-    fresh = path / f".{SHIPPED_NAME}"
-    fd = os.open(fresh, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(fd, f"{shipped.partition} {shipped.next_seq} {offset}\n".encode())
-    finally:
-        os.close(fd)
-    fresh.rename(path / SHIPPED_NAME)
+    write_line(path / SHIPPED_NAME, f"{shipped.partition} {shipped.next_seq} {offset}")
 
 
 def read_shipped(path: Path) -> Shipped | None:
     """What is remembered of the stream at `path`; None when nothing is, or nothing readable. Raises OSError."""
-    try:
-        line = (path / SHIPPED_NAME).read_text("ascii", "replace")
-    except FileNotFoundError:
-        return None
-    match = _LINE.fullmatch(line)
+    match = read_line(path / SHIPPED_NAME, _LINE)
     if match is None:
         return None
     return Shipped(int(match[1]), int(match[2]), None if match[3] == "-" else int(match[3]))

@@ -1,10 +1,10 @@
 """A stream's directory: its name, its lock, its segments' names; how it is born, listed, and known to be dead.
 
 `<root>/<32 hex digits>/` holds `lock`, `losses` (see `loss_page.py`), `announced` (see `announced.py`), `consumed`
-(see `consumed.py`) and segments, `<first seq, 20 digits>.seg`. A segment that failed is begun again under the first
-seq it had not confirmed; where that is its own, the name gets a number: `<first seq>.1.seg`. Names that begin with a
-dot are not yet, or no longer, part of the journal. The life of the writer is its flock on `lock`: the kernel drops it
-at any kind of death, and nobody ever locks a stream again to write.
+(see `consumed.py`), `shipped` (see `shipped.py`) and segments, `<first seq, 20 digits>.seg`. A segment that failed is
+begun again under the first seq it had not confirmed; where that is its own, the name gets a number:
+`<first seq>.1.seg`. Names that begin with a dot are not yet, or no longer, part of the journal. The life of the writer
+is its flock on `lock`: the kernel drops it at any kind of death, and nobody ever locks a stream again to write.
 """
 
 import fcntl
@@ -158,6 +158,33 @@ class WriterLock:
 SETTLED_NS: Final = 1_000_000_000
 """Directory times have the grain of the kernel's tick (at most 10 ms), and a change within the same tick leaves the time
 as it is: what was read of a directory is only trusted when it was read this long after the last change."""
+
+
+class StreamListing:
+    """`streams`, asked again only when the root changed: a look at one where nothing is born costs one stat."""
+
+    __slots__ = ("_root", "_seen_mtime_ns")
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._seen_mtime_ns = -1
+
+    def look(self) -> list[Path]:
+        """As `streams` if the root may have changed since the last look, else []. Raises OSError."""
+        try:
+            mtime_ns = os.stat(self._root).st_mtime_ns
+        except FileNotFoundError:
+            return []
+        if mtime_ns == self._seen_mtime_ns:
+            return []
+        found = streams(self._root)
+        settled = time.time_ns() - mtime_ns > SETTLED_NS
+        self._seen_mtime_ns = mtime_ns if settled else -1
+        return found
+
+    def look_again(self) -> None:
+        """The next look lists everything: its caller made nothing of the last one."""
+        self._seen_mtime_ns = -1
 
 
 class SegmentListing:

@@ -2,7 +2,6 @@
 deletes it when it is old enough or in the way."""
 
 import asyncio
-import os
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
@@ -17,15 +16,14 @@ from management.ingest.sources.announcements import Announcements, StoreAnnounce
 from shared.journal import (
     END,
     FIRST_SEQ,
-    SETTLED_NS,
     Consumed,
     JournalLimits,
     Marks,
+    StreamListing,
     StreamReader,
     Tidier,
     UnknownVersion,
     stream_id,
-    streams,
 )
 
 SWEEP_SECONDS: Final = 10.0
@@ -64,7 +62,7 @@ class JournalSource:
         records: int = 10_000,
         size: int = 16 << 20,
     ) -> None:
-        self._root = root
+        self._listing = StreamListing(root)
         self._ask_positions = positions
         self._store_losses = store_losses
         self._announcements = Announcements(root, store_announced)
@@ -77,7 +75,6 @@ class JournalSource:
         self._marks = Marks()
         self._losses: dict[bytes, int] = {}
         self._losses_stored: dict[bytes, int] = {}
-        self._root_seen_at = -1
         self._sweep: asyncio.Task[None] | None = None
         self._sweep_at = time.monotonic()
 
@@ -102,13 +99,13 @@ class JournalSource:
             await self._sweep
 
     async def _notice_streams(self) -> None:
-        fresh = {stream_id(path): path for path in self._listed() if stream_id(path) not in self._stored}
+        fresh = {stream_id(path): path for path in self._listing.look() if stream_id(path) not in self._stored}
         if not fresh:
             return
         try:
             known = await self._ask_positions(list(fresh))
         except BaseException:
-            self._root_seen_at = -1
+            self._listing.look_again()
             raise
         for stream, path in fresh.items():
             self._stored[stream] = known.get(stream)
@@ -121,18 +118,6 @@ class JournalSource:
             await self._store_losses(self._losses)
             self._losses_stored.update(self._losses)
             self._losses = {}
-
-    def _listed(self) -> list[Path]:
-        """All streams if the folder may have changed since the last look, else none."""
-        try:
-            changed_at = os.stat(self._root).st_mtime_ns
-        except FileNotFoundError:
-            return []
-        if changed_at == self._root_seen_at:
-            return []
-        found = streams(self._root)
-        self._root_seen_at = changed_at if time.time_ns() - changed_at > SETTLED_NS else -1
-        return found
 
     def _read_round(self) -> Round:
         reads: list[StreamRead] = []

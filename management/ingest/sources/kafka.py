@@ -11,23 +11,22 @@ An error of Postgres ends the source; the next `read` raises it.
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import structlog
 
-from management.ingest.batch import DeadLetter, SourceBroken
-from management.ingest.books import Announced
 from management.ingest.sources import Round, StoredPositions
+from management.ingest.sources.contact import Contact, reason_of
 from management.ingest.sources.evidence import EvidenceTopic
 from management.ingest.sources.intake import Intake
 from management.ingest.sources.kafka_topics import ensure_topics
-from management.ingest.sources.log_reader import UNREACHABLE, Hint, LogReader, OutOfRange
-from management.ingest.sources.messages import Chunk, read_messages
+from management.ingest.sources.log_reader import UNREACHABLE, LogReader, OutOfRange
+from management.ingest.sources.messages import read_messages
 from management.ingest.sources.partitions import REBALANCE_SECONDS
 from management.ingest.sources.place import Message, Place, fingerprint
-from shared.topics import Consumed
+from management.ingest.sources.reporter import Books, Reporter
+from management.ingest.sources.unreadable import Bury, Unreadable
 
 READY_RECORDS: Final = 50_000
 READY_BYTES: Final = 64 << 20
@@ -35,11 +34,6 @@ READY_BYTES: Final = 64 << 20
 EVIDENCE_SECONDS: Final = 0.25
 COMMIT_SECONDS: Final = 1.0
 WATCH_SECONDS: Final = 1.0
-SURE_SECONDS: Final = 2.0
-"""No broker comes back in so little from where it lost its log. What is read longer after its last answer to a question
-may come from another log, and is read once more together with the message before it."""
-WINDOW_MESSAGES, MOST_UNREADABLE = 10_000, 100
-"""Of so many messages no more than so many may be unreadable, or the line stops."""
 _PAUSE_SECONDS: Final = 1.0
 _IDLE_SECONDS: Final = 0.05
 _FORGET_EVERY_SECONDS: Final = 60.0
@@ -61,18 +55,6 @@ class Share(Protocol):
         """Nothing of it is on its way to Postgres any more."""
 
 
-class Books(Protocol):
-    """What beside batches is stored; a Writer's part. May raise what Postgres raises."""
-
-    async def store_losses(self, losses: Mapping[bytes, int]) -> None: ...
-
-    async def store_announced(self, said: Mapping[bytes, Announced]) -> None: ...
-
-
-Bury = Callable[[Sequence[DeadLetter]], Awaitable[None]]
-"""Keeps messages that nobody can read; raises DeadLetterFailed when it cannot."""
-
-
 class KafkaSource:
     """See `Source`. One round gives up to `records` records or about `size` bytes of payload."""
 
@@ -90,8 +72,6 @@ class KafkaSource:
         self._bootstrap = bootstrap
         self._share = share
         self._ask_positions = positions
-        self._books = books
-        self._bury = bury
         self._records = records
         self._size = size
         self._reader = LogReader(bootstrap)
@@ -100,17 +80,13 @@ class KafkaSource:
         self._places: dict[int, Place] = {}
         self._assigned: dict[int, int] = {}  # partition → life of its place
         self._partitions = 0
-        self._committed: dict[int, Hint] = {}
-        self._uncommitted = False  # and that was said
-        self._messages = 0
-        self._letters: deque[int] = deque()  # numbers of the last unreadable messages
-        self._buried = 0
-        self._trouble: str | None = "not connected yet"
-        self._was_away = False
-        self._sure_until = 0.0
+        self._unreadable = Unreadable(bury)
+        self._contact = Contact()
+        self._reporter = Reporter(
+            self._intake, self._places, self._is_assigned, books, self._evidence, self._reader, self._contact
+        )
         self._given = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._saying = asyncio.Lock()
         self._forget_at = time.monotonic() + _FORGET_EVERY_SECONDS
 
     async def read(self) -> Round:
@@ -135,12 +111,12 @@ class KafkaSource:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if not failed and self._reader.is_open and self._trouble is None:
+        if not failed and self._reader.is_open and self._contact.trouble is None:
             try:
                 async with asyncio.timeout(_LAST_WORDS_SECONDS):
-                    await self._publish(time.monotonic(), book=False)
+                    await self._reporter.report(time.monotonic(), book=False)
             except UNREACHABLE as error:
-                log.warning("last_words_unsaid", error=_text(error))
+                log.warning("last_words_unsaid", error=reason_of(error))
         await asyncio.gather(self._reader.close(), self._evidence.close())
 
     @property
@@ -148,7 +124,7 @@ class KafkaSource:
         """Gauges: of each partition what was read, its end and lag; of the process what it holds and met."""
         tally = self._intake.tally
         return {
-            "broker": {"reachable": self._trouble is None, "trouble": self._trouble or ""},
+            "broker": {"reachable": self._contact.trouble is None, "trouble": self._contact.trouble or ""},
             "partitions": {
                 str(place.partition): {
                     "read_to": place.offset, "end": place.end, "lag": place.lag, "blocked": place.blocked,
@@ -158,7 +134,7 @@ class KafkaSource:
             },
             "lag": sum(place.lag or 0 for place in self._places.values()),
             "ready": tally.ready, "parked": tally.parked, "parked_bytes": tally.parked_bytes,
-            "repeats": tally.repeats, "passed_over": tally.passed_over, "unreadable": self._buried,
+            "repeats": tally.repeats, "passed_over": tally.passed_over, "unreadable": self._unreadable.kept,
         }  # fmt: skip
 
     # read log
@@ -173,7 +149,7 @@ class KafkaSource:
                 for partition in error.partitions:
                     self._begin_again(self._places.get(partition), "its log does not hold what was to be read next")
             except UNREACHABLE as error:
-                self._went_away(error)
+                self._contact.lost(error)
                 self._assigned = {}
                 await self._reader.close()
                 await asyncio.sleep(_PAUSE_SECONDS)
@@ -185,7 +161,7 @@ class KafkaSource:
         self._partitions = await self._evidence.event_partitions()
         asked_at = time.monotonic()
         await self._reader.open()
-        self._is_back(asked_at)
+        self._contact.answered(asked_at)
 
     async def _read_on(self) -> None:
         while True:
@@ -240,17 +216,17 @@ class KafkaSource:
 
     async def _take_in(self, partition: int, messages: Sequence[Message]) -> None:
         place = self._places.get(partition)
-        if place is None or place.offset is None or self._assigned.get(partition) != place.life:
+        if place is None or place.offset is None or not self._is_assigned(place):
             return
         if place.verifies:
             messages = self._verified(place, messages)
-        elif time.monotonic() > self._sure_until and place.verify():
+        elif not self._contact.is_sure and place.verify():
             return
         chunk = read_messages(partition, place.offset or 0, messages)
         life = place.life
         unknown = self._intake.unknown(chunk.said, place)
         stored = await self._ask_positions(unknown) if unknown else {}
-        await self._keep_unreadable(chunk)
+        await self._unreadable.keep(chunk)
         if place.life != life or self._places.get(partition) is not place:
             return
         for stream in unknown:
@@ -269,33 +245,20 @@ class KafkaSource:
         place.verifies = False
         return [message for message in messages if message.offset >= place.seek]
 
-    async def _keep_unreadable(self, chunk: Chunk) -> None:
-        self._messages += len(chunk.said) + len(chunk.unreadable)
-        if not chunk.unreadable:
-            return
-        self._letters.extend([self._messages] * len(chunk.unreadable))
-        while self._letters[0] <= self._messages - WINDOW_MESSAGES:
-            self._letters.popleft()
-        if len(self._letters) > MOST_UNREADABLE:
-            raise SourceBroken(
-                f"more than {MOST_UNREADABLE} of {WINDOW_MESSAGES:,} messages cannot be read;"
-                f" the first of the last is {chunk.unreadable[0].reason}"
-            )
-        await self._bury(chunk.unreadable)
-        self._buried += len(chunk.unreadable)
-        log.error("unreadable_messages", messages=len(chunk.unreadable), first=chunk.unreadable[0].reason)
+    def _is_assigned(self, place: Place) -> bool:
+        return self._assigned.get(place.partition) == place.life
 
     def _begin_again(self, place: Place | None, reason: str) -> None:
         if place is not None and place.offset is not None:
             log.warning("log_replaced", partition=place.partition, read_to=place.offset, reason=reason)
             place.begin_again()
-            self._committed.pop(place.partition, None)
+            self._reporter.forget(place.partition)
 
     def _forget_place(self, place: Place) -> None:
         if self._places.get(place.partition) is place:  # else another task was quicker
             del self._places[place.partition]
             self._intake.drop(place)
-            self._committed.pop(place.partition, None)
+            self._reporter.forget(place.partition)
 
     # watch broker
 
@@ -310,10 +273,10 @@ class KafkaSource:
                 ends = await self._reader.ends(asked or [0])
                 self._partitions = await self._evidence.event_partitions()
             except UNREACHABLE as error:
-                self._went_away(error)
+                self._contact.lost(error)
                 await self._mend()
                 continue
-            self._is_back(began)
+            self._contact.answered(began)
             for partition, (place, life, read_to) in asked.items():
                 if place.life == life:
                     place.end = ends[partition]
@@ -325,19 +288,7 @@ class KafkaSource:
         try:
             await ensure_topics(self._bootstrap)
         except UNREACHABLE as error:
-            self._went_away(error)
-
-    def _went_away(self, error: BaseException) -> None:
-        if not self._was_away:
-            log.warning("broker_away", error=_text(error))
-        self._was_away, self._trouble = True, _text(error)
-
-    def _is_back(self, asked_at: float) -> None:
-        """It answered what it was asked then."""
-        if self._was_away:
-            log.info("broker_back")
-        self._was_away, self._trouble = False, None
-        self._sure_until = asked_at + SURE_SECONDS
+            self._contact.lost(error)
 
     # keep share
 
@@ -364,9 +315,9 @@ class KafkaSource:
             await asyncio.sleep(EVIDENCE_SECONDS)
             now = time.monotonic()
             try:
-                await self._publish(now, commit=now >= commit_at)
+                await self._reporter.report(now, commit=now >= commit_at)
             except UNREACHABLE as error:
-                self._went_away(error)
+                self._contact.lost(error)
                 await self._mend()
                 await asyncio.sleep(_PAUSE_SECONDS)
             if now >= commit_at:
@@ -374,75 +325,3 @@ class KafkaSource:
             if now >= self._forget_at:
                 self._forget_at = now + _FORGET_EVERY_SECONDS
                 self._intake.forget_old(now)
-
-    async def _publish(self, now: float, *, commit: bool = True, book: bool = True) -> None:
-        """Says what is true at this instant, in the order in which each step may rely on the one before: what streams
-        said of themselves, then the evidence that covers it, then where another process may begin."""
-        async with self._saying:
-            words = self._intake.words(now)
-            read_to = [
-                (place, place.life, Hint(place.offset, place.last))
-                for place in self._places.values()
-                if place.offset is not None and place.is_read and not place.verifies
-            ]
-            if book:
-                await self._book()
-            if words:
-                await self._evidence.publish(
-                    {
-                        stream.id: Consumed(evidence.next_seq, place.partition, evidence.offset)
-                        for stream, place, _, evidence in words
-                    }
-                )
-                self._intake.said(words)
-            if commit and (book or not self._intake.standing):
-                await self._commit(read_to)
-
-    async def _book(self) -> None:
-        """What writers say of their streams goes to the books."""
-        standing, self._intake.standing = self._intake.standing, {}
-        losses: dict[bytes, int] = {}
-        announced: dict[bytes, Announced] = {}
-        for stream_id, (next_seq, lost, finished) in standing.items():
-            stream = self._intake.stream(stream_id)
-            assert stream is not None, "what is forgotten has nothing to say"
-            if lost > stream.losses_booked:
-                losses[stream_id] = lost
-            if finished and not stream.has_stored(next_seq):
-                self._intake.standing[stream_id] = standing[stream_id]  # look again
-            said = Announced(next_seq - 1, finished and stream.has_stored(next_seq), stream.parked)
-            if said != stream.announced:
-                announced[stream_id] = said
-        if losses:
-            await self._books.store_losses(losses)
-        if announced:
-            await self._books.store_announced(announced)
-        for stream_id in losses.keys() | announced.keys():
-            stream = self._intake.stream(stream_id)
-            if stream is not None:
-                stream.losses_booked = max(stream.losses_booked, losses.get(stream_id, 0))
-                stream.announced = announced.get(stream_id, stream.announced)
-
-    async def _commit(self, read_to: Sequence[tuple[Place, int, Hint]]) -> None:
-        hints: dict[int, Hint] = {}
-        for place, life, read in read_to:
-            if place.life != life or place.hint is None or self._assigned.get(place.partition) != life:
-                continue
-            hint = read if place.hint >= read.offset else Hint(place.hint, "")
-            if hint != self._committed.get(place.partition):
-                hints[place.partition] = hint
-        if not hints:
-            return
-        try:
-            await self._reader.commit(hints)
-        except UNREACHABLE as error:
-            if not self._uncommitted and not self._was_away:
-                log.warning("offsets_not_kept", error=_text(error))
-            self._uncommitted = True
-            return
-        self._uncommitted = False
-        self._committed.update(hints)
-
-
-def _text(error: BaseException) -> str:
-    return str(error) or type(error).__name__

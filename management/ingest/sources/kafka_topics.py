@@ -7,14 +7,14 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, NodeNotReadyError, TopicAlreadyExistsError, for_code
 
-from shared import topics
 from shared.deadline import within
+from shared.topics import LAYOUTS
 
 MAKE_SECONDS: Final = 15.0
 LOOK_SECONDS: Final = 5.0
@@ -30,17 +30,6 @@ class KafkaUnavailable(Exception):
 
 class NoLivingBroker(KafkaUnavailable):
     """One answers, but counts none as alive, itself included: for a moment after its start or a long pause."""
-
-
-class Layout(NamedTuple):
-    partitions: int
-    settings: Mapping[str, str]
-
-
-LAYOUTS: Final = {
-    topics.EVENTS_TOPIC: Layout(topics.EVENTS_PARTITIONS, topics.EVENTS_SETTINGS),
-    topics.CONSUMED_TOPIC: Layout(topics.CONSUMED_PARTITIONS, topics.CONSUMED_SETTINGS),
-}
 
 
 async def ensure_topics(bootstrap: str) -> None:

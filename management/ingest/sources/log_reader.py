@@ -16,10 +16,8 @@ from aiokafka.structs import OffsetAndMetadata
 from management.ingest.sources.kafka_topics import KafkaUnavailable
 from management.ingest.sources.place import Message
 from shared.deadline import within
-from shared.topics import EVENTS_TOPIC
+from shared.topics import EVENTS_TOPIC, INGEST_GROUP
 
-GROUP: Final = "milepost.ingest"
-"""Only the name that offsets are kept under: nobody joins it."""
 START_SECONDS: Final = 10.0
 ASK_SECONDS: Final = 3.0
 STOP_SECONDS: Final = 2.0
@@ -141,7 +139,7 @@ class LogReader:
                 await _stop(former)
             known = self._consumer.partitions_for_topic(EVENTS_TOPIC) if self._consumer is not None else None
             self._kept |= partitions | (known or frozenset())
-            self._keeper = await self._started("milepost-ingest-offsets", GROUP)
+            self._keeper = await self._started("milepost-ingest-offsets", INGEST_GROUP)
             places = [_at(partition) for partition in self._kept]
             self._keeper.assign(places)
             self._keeper.pause(*places)
@@ -177,7 +175,7 @@ async def _kept_offsets(admin: AIOKafkaAdminClient) -> dict[TopicPartition, Offs
     await admin.start()
     while True:
         try:
-            found: dict[TopicPartition, OffsetAndMetadata] = await admin.list_consumer_group_offsets(GROUP)
+            found: dict[TopicPartition, OffsetAndMetadata] = await admin.list_consumer_group_offsets(INGEST_GROUP)
             return found
         except KafkaError as error:  # a new broker first makes the topic that it keeps offsets in
             if not error.retriable:

@@ -13,7 +13,6 @@ from shared import topics
 from tests.kafka.broker import Broker
 from tests.kafka.proxy import Proxy
 
-INGEST_GROUP: Final = "milepost.ingest"
 _READ_MS: Final = 1_000
 
 Sent = tuple[int, bytes | None, bytes | None]
@@ -45,7 +44,7 @@ class ProxiedBroker(Broker):
 
 async def forget_progress(bootstrap: str) -> None:
     """The offsets that ingest committed stand at the beginning of every partition again."""
-    async with _consumer(bootstrap, INGEST_GROUP) as consumer:
+    async with _consumer(bootstrap, topics.INGEST_GROUP) as consumer:
         partitions = await _partitions(bootstrap)
         consumer.assign(partitions)
         await consumer.commit(await consumer.beginning_offsets(partitions))

@@ -1,8 +1,7 @@
-"""A writer as milepost_ingest, and the database past all policies."""
+"""A writer as milepost_ingest."""
 
 from collections.abc import AsyncIterator
 
-import asyncpg
 import pytest
 
 from management.db.lease import Lease
@@ -23,13 +22,6 @@ async def writer(ingest_url: str) -> AsyncIterator[Writer]:
     connection = await connect(ingest_url, application="test ingest")
     yield await Writer.open(connection, await Lease.take(connection, "ingest"))
     connection.terminate()
-
-
-@pytest.fixture
-async def owner(database_url: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(database_url)
-    yield connection
-    await connection.close()
 
 
 @pytest.fixture

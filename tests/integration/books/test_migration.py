@@ -1,9 +1,6 @@
 """Covers books that begin in a database which is in use: every stream opens balanced, and the installation's own account
 is found, also by an owner whom the policies bind. And that whoever makes the first account has it."""
 
-import secrets
-from collections.abc import AsyncIterator
-
 import asyncpg
 import pytest
 
@@ -18,21 +15,6 @@ from tests.integration.books.ledger import terms
 
 A, B = b"a" * 16, b"b" * 16
 BEFORE = 5
-
-
-@pytest.fixture
-async def plain_owner_url(server_url: str) -> AsyncIterator[str]:
-    """An empty database that belongs to a role which is no superuser."""
-    name = f"plain_{secrets.token_hex(4)}"
-    server = await asyncpg.connect(server_url)
-    await server.execute(f"CREATE ROLE {name} LOGIN CREATEROLE PASSWORD 'plain'")
-    await server.execute(f"GRANT {INGEST_ROLE}, {APP_ROLE} TO {name} WITH ADMIN TRUE, INHERIT FALSE, SET FALSE")
-    await server.execute(f"CREATE DATABASE {name} OWNER {name}")
-    url = postgres.database_url(server_url, name)
-    yield url.replace(url.partition("//")[2].partition("@")[0], f"{name}:plain")
-    await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    await server.execute(f"DROP ROLE {name}")
-    await server.close()
 
 
 async def test_a_database_in_use_opens_balanced(

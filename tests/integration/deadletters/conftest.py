@@ -1,23 +1,18 @@
-"""Fixtures of the dead letters' tests: the owner's connection, ingest processes, and the command line as typed."""
+"""Fixtures of the dead letters' tests: the owner's connection, and the command line as typed."""
 
 import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import asyncpg
 import pytest
 
 from shared.ids import KeyRing
-from tests.ingest_process import REPOSITORY, IngestProcess
-
-
-class Start(Protocol):
-    def __call__(self) -> IngestProcess: ...
+from tests.ingest_process import REPOSITORY
 
 
 @dataclass(frozen=True)
@@ -39,24 +34,6 @@ class Milepost:
         assert process.returncode == status, out + err
         assert "Traceback" not in err
         return out + err
-
-
-@pytest.fixture
-def data_dir(tmp_path: Path) -> Path:
-    return tmp_path / "data"
-
-
-@pytest.fixture
-def start(data_dir: Path, database_url: str, ring: KeyRing) -> Iterator[Start]:
-    started: list[IngestProcess] = []
-
-    def begin() -> IngestProcess:
-        started.append(IngestProcess.start(data_dir, database_url, ring))
-        return started[-1]
-
-    yield begin
-    for process in started:
-        process.clean_up()
 
 
 @pytest.fixture

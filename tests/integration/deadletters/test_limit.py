@@ -15,8 +15,8 @@ from management.ingest.deadletter import TooManyDeadLetters
 from management.ingest.writer import Writer
 from shared.events import Event
 from tests.ingest_builders import click, read_of, write_stream
-from tests.ingest_process import IngestProcess, until_count
-from tests.integration.deadletters.conftest import Milepost, Start
+from tests.ingest_process import IngestProcess, Start, until_count
+from tests.integration.deadletters.conftest import Milepost
 from tests.integration.deadletters.poisoned import BROKEN, book, counted, mend, poison, poison_postgres
 
 A, B = b"a" * 16, b"b" * 16

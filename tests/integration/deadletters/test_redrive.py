@@ -12,8 +12,8 @@ import pytest
 from shared.events import CLICK, Event
 from shared.ids import KeyRing
 from tests.ingest_builders import DAY_MS, NOW_MS, click, kind_of, payload, postback, stranger, write_stream
-from tests.ingest_process import IngestProcess, until_count
-from tests.integration.deadletters.conftest import Milepost, Start
+from tests.ingest_process import IngestProcess, Start, until_count
+from tests.integration.deadletters.conftest import Milepost
 from tests.integration.deadletters.poisoned import (
     BROKEN,
     book,
@@ -24,6 +24,7 @@ from tests.integration.deadletters.poisoned import (
     poison_postgres,
 )
 from tests.integration.fold.process import fold_process
+from tests.rollup_sums import account_sum_differences
 
 STREAM = bytes(range(16))
 FACTS = ("clicks", "click_deltas", "postbacks", "postback_deltas", "strangers", "dead_letters")
@@ -219,6 +220,7 @@ async def test_beside_ingest_and_fold_every_figure_is_right(
     )
     cost = await owner.fetchval("SELECT sum(cost) FROM clicks")
     assert tuple(figures or ()) == (6961, cost, 38, Decimal(76))
+    assert await account_sum_differences(owner) == []
     books = await book(owner, stream), await book(owner, second)
     assert sum(line["stored"] for line in books) == 6961 + 38
     assert sum(line.get("repeated", 0) for line in books) == 1

@@ -14,6 +14,7 @@ from aiokafka import AIOKafkaProducer
 
 from management.ingest.sources.log_reader import Hint, LogReader
 from shared import topics
+from shared.data_dir import DataDir
 from shared.events import Event
 from shared.journal import FIRST_SEQ
 from shared.topics import CONSUMED_TOPIC, EVENTS_PARTITIONS, EVENTS_TOPIC, Consumed
@@ -141,5 +142,5 @@ async def assert_each_once(owner: asyncpg.Connection, clicks: int) -> None:
 
 
 def status(data_dir: Path) -> dict[str, Any]:
-    found: dict[str, Any] = orjson.loads((data_dir / "run" / "ingest.status").read_bytes())
+    found: dict[str, Any] = orjson.loads(DataDir.at(data_dir).ingest_status.read_bytes())
     return found

@@ -11,7 +11,7 @@ import asyncpg
 from management.ingest.sources.kafka_topics import ensure_topics
 from shared.topics import Consumed
 from tests.ingest_builders import click
-from tests.integration.ingest_kafka.conftest import Start
+from tests.ingest_process import Start
 from tests.integration.ingest_kafka.log import (
     Log,
     assert_each_once,

@@ -12,7 +12,7 @@ import asyncpg
 from shared import topics
 from shared.topics import Consumed, Gap, Standing
 from tests.ingest_builders import click, payload, postback, stranger
-from tests.integration.ingest_kafka.conftest import Start
+from tests.ingest_process import Start
 from tests.integration.ingest_kafka.log import (
     Log,
     assert_each_once,

@@ -1,31 +1,15 @@
 """The sweep of dead letters: what it gives up, what it keeps, and that the books say so."""
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import asyncpg
-import pytest
 
-from management.db.pool import SoleConnection, connect
+from management.db.pool import SoleConnection
 from management.deadletters import repository
 from management.jobs import loop
 from tests.integration.deadletters.poisoned import book
 
 A, B = b"a" * 16, b"b" * 16
-
-
-@pytest.fixture
-async def connection(ingest_url: str) -> AsyncIterator[SoleConnection]:
-    connection = await connect(ingest_url, application="test jobs")
-    yield connection
-    connection.terminate()
-
-
-@pytest.fixture
-async def owner(database_url: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(database_url)
-    yield connection
-    await connection.close()
 
 
 async def bury(owner: asyncpg.Connection, stream: bytes, *ages: timedelta) -> None:

@@ -15,7 +15,7 @@ import orjson
 import pytest
 
 from management.campaigns.routing import campaign_row
-from management.db.pool import SoleConnection, connect
+from management.db.pool import SoleConnection
 from management.jobs import loop, repository
 from management.publisher import (
     FORGET_MS,
@@ -44,22 +44,13 @@ from tests.integration.edge.harness import Valkey
 
 
 @pytest.fixture
-async def connection(ingest_url: str) -> AsyncIterator[SoleConnection]:
-    connection = await connect(ingest_url, application="test jobs")
-    yield connection
-    connection.terminate()
-
-
-@pytest.fixture
-async def owner(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+async def owner(owner: asyncpg.Connection) -> asyncpg.Connection:
     """With an account, a campaign and salts at version 1."""
-    connection = await asyncpg.connect(database_url)
-    await store_account(connection, id=1, public_id="acc_1", routing_version=1)
-    await store_campaign(connection, 1, routing_version=1, name="first")
-    await connection.execute("INSERT INTO salts (day, salt) VALUES (current_date, sha256('x'))")
-    await connection.execute("UPDATE routing_version SET version = 1")
-    yield connection
-    await connection.close()
+    await store_account(owner, id=1, public_id="acc_1", routing_version=1)
+    await store_campaign(owner, 1, routing_version=1, name="first")
+    await owner.execute("INSERT INTO salts (day, salt) VALUES (current_date, sha256('x'))")
+    await owner.execute("UPDATE routing_version SET version = 1")
+    return owner
 
 
 @pytest.fixture

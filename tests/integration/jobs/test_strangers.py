@@ -3,29 +3,14 @@
 That the process `milepost jobs` runs at all is tests/e2e; how the rows come is tests/integration/ingest.
 """
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import asyncpg
 import pytest
 
 from edge.budget import WORKER_STRANGERS
-from management.db.pool import SoleConnection, connect
+from management.db.pool import SoleConnection
 from management.jobs import loop, repository
-
-
-@pytest.fixture
-async def connection(ingest_url: str) -> AsyncIterator[SoleConnection]:
-    connection = await connect(ingest_url, application="test jobs")
-    yield connection
-    connection.terminate()
-
-
-@pytest.fixture
-async def owner(database_url: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(database_url)
-    yield connection
-    await connection.close()
 
 
 async def store(owner: asyncpg.Connection, rows: int, age: timedelta = timedelta(0)) -> None:

@@ -8,13 +8,12 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from management.ingest.sources.kafka_topics import (
-    LAYOUTS,
     MAKE_SECONDS,
     KafkaUnavailable,
     ensure_topics,
     inspect_topics,
 )
-from shared.topics import CONSUMED_TOPIC, EVENTS_TOPIC
+from shared.topics import CONSUMED_TOPIC, EVENTS_TOPIC, LAYOUTS
 from tests.kafka.broker import Broker
 from tests.kafka.topics import delete_topics, end_offsets, make_topic
 

@@ -1,14 +1,16 @@
 """A data directory with a journal, and shippers that are ended with the test."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from shared.data_dir import DataDir
 from tests.integration.shipper.harness import ShipperProcess, Streams
+from tests.kafka.broker import Broker
 
 Start = Callable[..., ShipperProcess]
+Shipped = Callable[[Broker, int], Awaitable[tuple[bytes, ShipperProcess]]]
 
 
 @pytest.fixture
@@ -36,3 +38,16 @@ def shipper(data_dir: DataDir) -> Iterator[Start]:
     yield start
     for process in started:
         process.clean_up()
+
+
+@pytest.fixture
+def shipped(streams: Streams, shipper: Start) -> Shipped:
+    """A living stream of so many records, and a shipper that has sent them all: `await shipped(kafka, 100)`."""
+
+    async def ship(broker: Broker, records: int) -> tuple[bytes, ShipperProcess]:
+        stream = await streams.holding(records)
+        process = shipper(broker.bootstrap)
+        await process.until_shipped(records)
+        return stream, process
+
+    return ship

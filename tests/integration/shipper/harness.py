@@ -79,6 +79,22 @@ class ShipperProcess:
             await asyncio.sleep(0.05)
         return time.monotonic() - began
 
+    async def until_said(self, event: str, seconds: float = SECONDS) -> None:
+        """Until it logged `event`."""
+        await self.until(lambda: bool(self.said(event)), event, seconds)
+
+    def went_back(self, reason: str) -> int:
+        """How often a stream did, for that reason."""
+        return sum(line["reason"] == reason for line in self.said("went_back"))
+
+    async def until_went_back(self, reason: str, seconds: float = SECONDS) -> None:
+        """Until one stream did."""
+        await self.until(lambda: self.went_back(reason) == 1, f"it goes back: {reason}", seconds)
+
+    async def until_status(self, name: str, value: int, seconds: float = SECONDS) -> None:
+        """Until its status has this figure."""
+        await self.until(lambda: self.status().get(name) == value, f"{name} is {value}", seconds)
+
     async def until_shipped(self, records: int, seconds: float = SECONDS) -> None:
         """So many records are acknowledged in this life, none of them journaled and not."""
         await self.until(
@@ -93,6 +109,11 @@ class ShipperProcess:
     async def ended(self, seconds: float = 20.0) -> int:
         """Its exit status, negative for a signal."""
         return await asyncio.to_thread(self.popen.wait, seconds)
+
+    async def stopped(self) -> None:
+        """It was asked to stop, and ended in order."""
+        self.signal(signal.SIGTERM)
+        assert await self.ended() == 0
 
     def clean_up(self) -> None:
         if self.popen.poll() is None:
@@ -118,6 +139,12 @@ class Streams:
         for _ in range(records):
             self.written[stream] += 1
             await self.writers[stream].append(KIND, payload(stream, self.written[stream], size))
+
+    async def holding(self, records: int, **begun: int) -> bytes:
+        """A new one with so many records; `begun` as of `begin`."""
+        stream = self.begin(**begun)
+        await self.append(stream, records)
+        return stream
 
     async def end(self, stream: bytes) -> None:
         await self.writers.pop(stream).close()
@@ -168,6 +195,10 @@ class Log:
     def partition(self, stream: bytes) -> int:
         (only,) = self.partitions[stream]
         return only
+
+    def stored(self, stream: bytes, seq: int) -> Consumed:
+        """What ingest says when it has stored the stream up to `seq`, and read no further."""
+        return Consumed(seq + 1, self.partition(stream), self.offsets[stream, seq] + 1)
 
 
 async def say(bootstrap: str, said: Mapping[bytes, Consumed]) -> None:

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from shared.topics import CONSUMED_TOPIC, EVENTS_TOPIC, Consumed
-from tests.integration.shipper.conftest import Start
+from tests.integration.shipper.conftest import Shipped, Start
 from tests.integration.shipper.harness import Log, ShipperProcess, Streams, say
 from tests.kafka.broker import Broker
 from tests.kafka.topics import delete_topics
@@ -21,7 +21,7 @@ async def complete(broker: Broker, process: ShipperProcess, streams: Streams, be
     """Until the log holds each stream in order, from the seq it must hold on."""
     deadline = time.monotonic() + 60
     while True:
-        await process.until(lambda: process.status().get("unsent_records") == 0, "all is shipped")
+        await process.until_status("unsent_records", 0)
         log = await Log.read(broker.bootstrap)
         missing = {
             stream: gone
@@ -34,17 +34,12 @@ async def complete(broker: Broker, process: ShipperProcess, streams: Streams, be
         await asyncio.sleep(0.5)
 
 
-def went_back(process: ShipperProcess, reason: str) -> int:
-    """How often a stream did, for that reason."""
-    return sum(line["reason"] == reason for line in process.said("went_back"))
-
-
 async def test_a_broker_that_is_killed_while_shipping_loses_nothing(
     own_kafka: Broker, streams: Streams, shipper: Start
 ) -> None:
     ids = [streams.begin() for _ in range(3)]
     process = shipper(own_kafka.bootstrap)
-    await process.until(lambda: bool(process.said("kafka_reached")), "Kafka is reached")
+    await process.until_said("kafka_reached")
     for _ in range(2):
         for stream in ids:
             await streams.append(stream, 3_000)
@@ -56,7 +51,7 @@ async def test_a_broker_that_is_killed_while_shipping_loses_nothing(
     for stream in ids:
         assert sorted(set(log.seqs(stream))) == list(range(1, 6_601))
         log.partition(stream)
-    assert went_back(process, "passed_over") == 0
+    assert process.went_back("passed_over") == 0
     assert process.status().get("resent") == 0
     assert len(process.said("kafka_away")) <= 2
 
@@ -65,16 +60,13 @@ async def test_a_wiped_broker_gets_everything_again_that_is_not_stored(
     own_kafka: Broker, streams: Streams, shipper: Start
 ) -> None:
     """Both topics are made anew. What ingest stored is not sent again."""
-    stream, idle = streams.begin(), streams.begin()
-    await streams.append(stream, 1_000)
-    await streams.append(idle, 50)
+    stream, idle = await streams.holding(1_000), await streams.holding(50)
     await streams.end(idle)
     process = shipper(own_kafka.bootstrap)
     await process.until_shipped(1_050)
     log = await Log.read(own_kafka.bootstrap)
-    at = log.offsets[stream, 400] + 1
-    await say(own_kafka.bootstrap, {stream: Consumed(401, log.partition(stream), at)})
-    await process.until(lambda: process.status()["unconsumed_records"] == 650, "it is heard")
+    await say(own_kafka.bootstrap, {stream: log.stored(stream, 400)})
+    await process.until_status("unconsumed_records", 650)
     await asyncio.to_thread(own_kafka.wipe)
     await streams.append(stream, 100)
     await asyncio.to_thread(own_kafka.start)
@@ -85,37 +77,31 @@ async def test_a_wiped_broker_gets_everything_again_that_is_not_stored(
     assert set(log.seqs(stream)[:-700]) <= set(range(1_001, 1_101))
     assert log.seqs(idle) == list(range(1, 51))
     await process.until(lambda: process.status()["kafka"] == "reached", "Kafka is reached")
-    assert went_back(process, "topic_gone") + went_back(process, "log_lost") == 2
+    assert process.went_back("topic_gone") + process.went_back("log_lost") == 2
 
 
 async def test_a_broker_that_forgets_its_last_records_gets_them_again_within_5_s(
-    own_kafka: Broker, streams: Streams, shipper: Start
+    own_kafka: Broker, streams: Streams, shipped: Shipped
 ) -> None:
-    stream = streams.begin()
-    await streams.append(stream, 500)
-    process = shipper(own_kafka.bootstrap)
-    await process.until_shipped(500)
+    stream, process = await shipped(own_kafka, 500)
     await asyncio.to_thread(own_kafka.remember)
     await asyncio.to_thread(own_kafka.start)
     await streams.append(stream, 500)
     await process.until_shipped(1_000)
     await asyncio.to_thread(own_kafka.go_back)
     await asyncio.to_thread(own_kafka.start)
-    await process.until(lambda: went_back(process, "log_lost") == 1, "it goes back", EVIDENCE_SECONDS)
+    await process.until_went_back("log_lost", EVIDENCE_SECONDS)
     log = await complete(own_kafka, process, streams, {stream: 1})
     assert log.seqs(stream)[500:] == list(range(1, 1_001))
 
 
 async def test_a_deleted_topic_is_made_again_and_filled_within_5_s(
-    kafka: Broker, streams: Streams, shipper: Start
+    kafka: Broker, streams: Streams, shipped: Shipped
 ) -> None:
-    stream = streams.begin()
-    await streams.append(stream, 300)
-    process = shipper(kafka.bootstrap)
-    await process.until_shipped(300)
-    await process.until(lambda: bool(process.said("kafka_reached")), "Kafka is reached")
+    stream, process = await shipped(kafka, 300)
+    await process.until_said("kafka_reached")
     await delete_topics(kafka.bootstrap, EVENTS_TOPIC)
-    await process.until(lambda: went_back(process, "topic_gone") == 1, "it goes back", EVIDENCE_SECONDS)
+    await process.until_went_back("topic_gone", EVIDENCE_SECONDS)
     log = await complete(kafka, process, streams, {stream: 1})
     assert log.seqs(stream) == list(range(1, 301))
     await streams.append(stream, 10)
@@ -125,9 +111,7 @@ async def test_a_deleted_topic_is_made_again_and_filled_within_5_s(
 async def test_records_that_ingest_passed_over_are_sent_again_within_5_s(
     kafka: Broker, streams: Streams, shipper: Start
 ) -> None:
-    stream, other = streams.begin(), streams.begin()
-    await streams.append(stream, 100)
-    await streams.append(other, 100)
+    stream, other = await streams.holding(100), await streams.holding(100)
     process = shipper(kafka.bootstrap)
     await process.until_shipped(200)
     log = await Log.read(kafka.bootstrap)
@@ -137,8 +121,8 @@ async def test_records_that_ingest_passed_over_are_sent_again_within_5_s(
     await asyncio.sleep(3)
     assert process.said("went_back") == []
     await say(kafka.bootstrap, {stream: Consumed(40, places[stream][0], places[stream][1] + 1)})
-    await process.until(lambda: went_back(process, "passed_over") == 1, "it goes back", EVIDENCE_SECONDS)
-    await process.until(lambda: process.status().get("resent") == 61, "all is sent again")
+    await process.until_went_back("passed_over", EVIDENCE_SECONDS)
+    await process.until_status("resent", 61)
     log = await Log.read(kafka.bootstrap)
     assert log.seqs(stream) == [*range(1, 101), *range(40, 101)]
     assert log.seqs(other) == list(range(1, 101))
@@ -147,29 +131,24 @@ async def test_records_that_ingest_passed_over_are_sent_again_within_5_s(
 async def test_a_stream_that_was_passed_over_while_no_shipper_ran_is_sent_again(
     kafka: Broker, streams: Streams, shipper: Start
 ) -> None:
-    stream = streams.begin()
-    await streams.append(stream, 100)
+    stream = await streams.holding(100)
     await streams.end(stream)
     process = shipper(kafka.bootstrap)
     await process.until_shipped(100)
-    process.signal(signal.SIGTERM)
-    assert await process.ended() == 0
+    await process.stopped()
     log = await Log.read(kafka.bootstrap)
     await say(kafka.bootstrap, {stream: Consumed(90, log.partition(stream), log.ends[log.partition(stream)])})
     process = shipper(kafka.bootstrap)
-    await process.until(lambda: went_back(process, "passed_over") == 1, "it goes back")
+    await process.until_went_back("passed_over")
     # Although it was told before that the stream is finished.
-    await process.until(lambda: process.status().get("resent") == 11, "all is sent again", EVIDENCE_SECONDS)
+    await process.until_status("resent", 11, EVIDENCE_SECONDS)
 
 
 @pytest.mark.parametrize("silent", ["nothing is said", "the same is said again and again"])
 async def test_however_long_ingest_stands_still_nothing_is_sent_again(
-    kafka: Broker, streams: Streams, shipper: Start, silent: str
+    kafka: Broker, streams: Streams, shipped: Shipped, silent: str
 ) -> None:
-    stream = streams.begin()
-    await streams.append(stream, 2_000)
-    process = shipper(kafka.bootstrap)
-    await process.until_shipped(2_000)
+    stream, process = await shipped(kafka, 2_000)
     log = await Log.read(kafka.bootstrap)
     stands = Consumed(100, log.partition(stream), log.offsets[stream, 100])
     for _ in range(12):
@@ -182,15 +161,12 @@ async def test_however_long_ingest_stands_still_nothing_is_sent_again(
     assert process.status().get("resent") == 0
 
 
-async def test_a_frozen_broker_is_waited_for(own_kafka: Broker, streams: Streams, shipper: Start) -> None:
+async def test_a_frozen_broker_is_waited_for(own_kafka: Broker, streams: Streams, shipped: Shipped) -> None:
     """Longer than the deadline of a batch: its producer is given up, and what was in flight may be there twice."""
-    stream = streams.begin()
-    await streams.append(stream, 100)
-    process = shipper(own_kafka.bootstrap)
-    await process.until_shipped(100)
+    stream, process = await shipped(own_kafka, 100)
     own_kafka.freeze()
     await streams.append(stream, 400)
-    await process.until(lambda: bool(process.said("kafka_away")), "it is noticed", EVIDENCE_SECONDS)
+    await process.until_said("kafka_away", EVIDENCE_SECONDS)
     await asyncio.sleep(15)
     await streams.append(stream, 100)
     own_kafka.thaw()
@@ -205,26 +181,22 @@ async def test_a_shipper_starts_before_its_broker_and_says_so_once(
     own_kafka: Broker, streams: Streams, shipper: Start
 ) -> None:
     await asyncio.to_thread(own_kafka.stop)
-    stream = streams.begin()
-    await streams.append(stream, 50)
+    stream = await streams.holding(50)
     process = shipper(own_kafka.bootstrap)
-    await process.until(lambda: bool(process.said("kafka_away")), "it is noticed")
+    await process.until_said("kafka_away")
     await asyncio.sleep(5)
     assert len(process.lines()) <= 1 + 5  # of aiokafka's
     await asyncio.to_thread(own_kafka.start)
     await process.until_shipped(50)
-    await process.until(lambda: bool(process.said("kafka_reached")), "Kafka is reached")
+    await process.until_said("kafka_reached")
     assert (await Log.read(own_kafka.bootstrap)).seqs(stream) == list(range(1, 51))
 
 
 @pytest.mark.parametrize("fault", ["stopped", "frozen"])
 async def test_without_its_broker_a_shipper_ends_in_time_and_remembers(
-    own_kafka: Broker, streams: Streams, shipper: Start, fault: str
+    own_kafka: Broker, streams: Streams, shipper: Start, shipped: Shipped, fault: str
 ) -> None:
-    stream = streams.begin()
-    await streams.append(stream, 100)
-    process = shipper(own_kafka.bootstrap)
-    await process.until_shipped(100)
+    stream, process = await shipped(own_kafka, 100)
     if fault == "stopped":
         await asyncio.to_thread(own_kafka.stop)
     else:
@@ -241,23 +213,20 @@ async def test_without_its_broker_a_shipper_ends_in_time_and_remembers(
     assert len(log.seqs(stream)) <= 300
 
 
-async def test_a_lost_topic_of_evidence_does_no_harm(kafka: Broker, streams: Streams, shipper: Start) -> None:
-    stream = streams.begin()
-    await streams.append(stream, 100)
-    process = shipper(kafka.bootstrap)
-    await process.until_shipped(100)
+async def test_a_lost_topic_of_evidence_does_no_harm(
+    kafka: Broker, streams: Streams, shipper: Start, shipped: Shipped
+) -> None:
+    stream, process = await shipped(kafka, 100)
     log = await Log.read(kafka.bootstrap)
-    place = log.partition(stream)
-    await say(kafka.bootstrap, {stream: Consumed(51, place, log.offsets[stream, 50] + 1)})
-    await process.until(lambda: process.status()["unconsumed_records"] == 50, "it is heard")
+    await say(kafka.bootstrap, {stream: log.stored(stream, 50)})
+    await process.until_status("unconsumed_records", 50)
     await delete_topics(kafka.bootstrap, CONSUMED_TOPIC)
     await streams.append(stream, 10)
     await process.until_shipped(110)
-    process.signal(signal.SIGTERM)
-    assert await process.ended() == 0
+    await process.stopped()
     process = shipper(kafka.bootstrap)
-    await process.until(lambda: bool(process.said("kafka_reached")), "Kafka is reached")
+    await process.until_said("kafka_reached")
     log = await Log.read(kafka.bootstrap)
-    await say(kafka.bootstrap, {stream: Consumed(111, place, log.offsets[stream, 110] + 1)})
-    await process.until(lambda: process.status().get("unconsumed_records") == 0, "it is heard")
+    await say(kafka.bootstrap, {stream: log.stored(stream, 110)})
+    await process.until_status("unconsumed_records", 0)
     assert log.seqs(stream) == list(range(1, 111))

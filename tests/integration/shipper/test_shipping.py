@@ -7,8 +7,8 @@ import signal
 
 from shared import topics
 from shared.journal import read_shipped
-from shared.topics import Consumed, Gap, Standing
-from tests.integration.shipper.conftest import Start
+from shared.topics import Gap, Standing
+from tests.integration.shipper.conftest import Shipped, Start
 from tests.integration.shipper.harness import KIND, Log, Streams, payload, say
 from tests.kafka.broker import Broker
 
@@ -54,8 +54,7 @@ async def test_each_second_a_worker_stands_somewhere_and_at_last_it_is_finished(
 
 
 async def test_damage_is_sent_as_a_gap_in_its_place(kafka: Broker, streams: Streams, shipper: Start) -> None:
-    stream = streams.begin()
-    await streams.append(stream, 100)
+    stream = await streams.holding(100)
     await streams.end(stream)
     (segment,) = streams.path(stream).glob("*.seg")
     whole = segment.read_bytes()
@@ -74,9 +73,7 @@ async def test_damage_is_sent_as_a_gap_in_its_place(kafka: Broker, streams: Stre
 
 
 async def test_segments_go_when_they_are_stored_and_not_before(kafka: Broker, streams: Streams, shipper: Start) -> None:
-    stream, dead = streams.begin(segment_bytes=16 * 1024), streams.begin()
-    await streams.append(stream, 200)
-    await streams.append(dead, 10)
+    stream, dead = await streams.holding(200, segment_bytes=16 * 1024), await streams.holding(10)
     await streams.end(dead)
     process = shipper(kafka.bootstrap, JOURNAL_KEEP="0s")
     await process.until_shipped(210)
@@ -85,8 +82,7 @@ async def test_segments_go_when_they_are_stored_and_not_before(kafka: Broker, st
     assert len(list(streams.path(stream).glob("*.seg"))) == segments > 5
     assert streams.path(dead).exists()
     log = await Log.read(kafka.bootstrap)
-    ends = {one: (log.partition(one), log.offsets[one, 100 if one == stream else 10] + 1) for one in (stream, dead)}
-    await say(kafka.bootstrap, {stream: Consumed(101, *ends[stream]), dead: Consumed(11, *ends[dead])})
+    await say(kafka.bootstrap, {stream: log.stored(stream, 100), dead: log.stored(dead, 10)})
     await process.until(lambda: not streams.path(dead).exists(), "the dead stream is deleted")
     left = len(list(streams.path(stream).glob("*.seg")))
     assert 1 < left < segments - 1
@@ -96,26 +92,23 @@ async def test_segments_go_when_they_are_stored_and_not_before(kafka: Broker, st
 async def test_stored_segments_are_kept_for_as_long_as_is_asked(
     kafka: Broker, streams: Streams, shipper: Start
 ) -> None:
-    stream = streams.begin(segment_bytes=16 * 1024)
-    await streams.append(stream, 100)
+    stream = await streams.holding(100, segment_bytes=16 * 1024)
     await streams.end(stream)
     process = shipper(kafka.bootstrap, JOURNAL_KEEP="1h")
     await process.until_shipped(100)
     segments = len(list(streams.path(stream).glob("*.seg")))
     log = await Log.read(kafka.bootstrap)
-    await say(kafka.bootstrap, {stream: Consumed(101, log.partition(stream), log.offsets[stream, 100] + 1)})
+    await say(kafka.bootstrap, {stream: log.stored(stream, 100)})
     await process.until(lambda: (streams.path(stream) / "consumed").exists(), "a sweep")
     assert (streams.path(stream) / "consumed").read_text() == "101 end\n"
     assert len(list(streams.path(stream).glob("*.seg"))) == segments
 
 
-async def test_a_restart_in_order_sends_nothing_again(kafka: Broker, streams: Streams, shipper: Start) -> None:
-    stream = streams.begin()
-    await streams.append(stream, 500)
-    process = shipper(kafka.bootstrap)
-    await process.until_shipped(500)
-    process.signal(signal.SIGTERM)
-    assert await process.ended() == 0
+async def test_a_restart_in_order_sends_nothing_again(
+    kafka: Broker, streams: Streams, shipper: Start, shipped: Shipped
+) -> None:
+    stream, process = await shipped(kafka, 500)
+    await process.stopped()
     kept = read_shipped(streams.path(stream))
     assert kept is not None
     assert kept.next_seq == 501
@@ -127,12 +120,9 @@ async def test_a_restart_in_order_sends_nothing_again(kafka: Broker, streams: St
 
 
 async def test_after_kill_9_little_is_sent_again_and_nothing_left_out(
-    kafka: Broker, streams: Streams, shipper: Start
+    kafka: Broker, streams: Streams, shipper: Start, shipped: Shipped
 ) -> None:
-    stream = streams.begin()
-    await streams.append(stream, 3_000)
-    process = shipper(kafka.bootstrap)
-    await process.until_shipped(3_000)
+    stream, process = await shipped(kafka, 3_000)
     await asyncio.sleep(1.2)  # so that it is remembered
     for _ in range(3):
         await streams.append(stream, 200)
@@ -140,7 +130,7 @@ async def test_after_kill_9_little_is_sent_again_and_nothing_left_out(
         process.signal(signal.SIGKILL)
         await process.ended()
         process = shipper(kafka.bootstrap)
-        await process.until(lambda: process.status().get("unsent_records") == 0, "all is shipped")  # noqa: B023
+        await process.until_status("unsent_records", 0)
         await asyncio.sleep(1.2)
     seqs = (await Log.read(kafka.bootstrap)).seqs(stream)
     assert sorted(set(seqs)) == list(range(1, 3_601))
@@ -148,13 +138,11 @@ async def test_after_kill_9_little_is_sent_again_and_nothing_left_out(
     assert seqs[:3_000] == list(range(1, 3_001))
 
 
-async def test_a_lost_memory_costs_repeats_and_nothing_else(kafka: Broker, streams: Streams, shipper: Start) -> None:
-    stream = streams.begin()
-    await streams.append(stream, 200)
-    process = shipper(kafka.bootstrap)
-    await process.until_shipped(200)
-    process.signal(signal.SIGTERM)
-    assert await process.ended() == 0
+async def test_a_lost_memory_costs_repeats_and_nothing_else(
+    kafka: Broker, streams: Streams, shipper: Start, shipped: Shipped
+) -> None:
+    stream, process = await shipped(kafka, 200)
+    await process.stopped()
     (streams.path(stream) / "shipped").write_text("7 nonsense")
     process = shipper(kafka.bootstrap)
     await process.until_shipped(200)
@@ -166,16 +154,15 @@ async def test_a_lost_memory_costs_repeats_and_nothing_else(kafka: Broker, strea
 async def test_what_is_journaled_last_is_sent_before_the_end(kafka: Broker, streams: Streams, shipper: Start) -> None:
     stream = streams.begin()
     process = shipper(kafka.bootstrap)
-    await process.until(lambda: bool(process.said("kafka_reached")), "Kafka is reached")
+    await process.until_said("kafka_reached")
     await streams.append(stream, 2_000)
-    process.signal(signal.SIGTERM)
-    assert await process.ended() == 0
+    await process.stopped()
     assert (await Log.read(kafka.bootstrap)).seqs(stream) == list(range(1, 2_001))
 
 
 async def test_a_second_shipper_does_not_work(kafka: Broker, streams: Streams, shipper: Start) -> None:
     first = shipper(kafka.bootstrap)
-    await first.until(lambda: bool(first.said("kafka_reached")), "Kafka is reached")
+    await first.until_said("kafka_reached")
     second = shipper(kafka.bootstrap)
     assert await second.ended() == 1
     (line,) = second.lines()
@@ -184,4 +171,4 @@ async def test_a_second_shipper_does_not_work(kafka: Broker, streams: Streams, s
     first.signal(signal.SIGKILL)
     await first.ended()
     third = shipper(kafka.bootstrap)
-    await third.until(lambda: bool(third.said("kafka_reached")), "Kafka is reached")
+    await third.until_said("kafka_reached")

@@ -1,4 +1,4 @@
-"""Covers what surrounds the shipper: its command, its place in `milepost up`, its topics, its bound on log lines."""
+"""Covers what surrounds the shipper: its command, its place in `milepost up`, its bound on log lines."""
 
 import logging
 import os
@@ -8,10 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from edge.shipper.evidence import _LAYOUTS
 from edge.shipper.quiet import LINES, limit
 from management.embedded.parts import default_parts
-from management.ingest.sources import kafka_topics
 from shared import env
 
 COMMANDS = {"milepost": ("-m", "management.cli", "ship"), "python -m": ("-m", "edge.shipper")}
@@ -48,19 +46,13 @@ def test_up_ships_only_with_a_kafka_and_ends_it_between_edge_and_ingest() -> Non
     assert parts["ship"].argv == (sys.executable, "-m", "edge.shipper")
 
 
-def test_shipper_and_ingest_make_the_same_topics() -> None:
-    assert {
-        name: (layout.partitions, dict(layout.settings)) for name, layout in kafka_topics.LAYOUTS.items()
-    } == _LAYOUTS
-
-
 def test_the_client_says_little_and_others_what_they_like(caplog: pytest.LogCaptureFixture) -> None:
-    limit([caplog.handler], "aiokafka")
+    limit([caplog.handler], "chatterbox")
     try:
         for _ in range(1_000):
-            logging.getLogger("aiokafka.conn").error("connection lost")
-            logging.getLogger("aiokafkaish").error("another one's")
+            logging.getLogger("chatterbox.conn").error("connection lost")
+            logging.getLogger("chatterboxish").error("another one's")
     finally:
         caplog.handler.filters.clear()
-    assert sum(record.name == "aiokafka.conn" for record in caplog.records) == LINES
-    assert sum(record.name == "aiokafkaish" for record in caplog.records) == 1_000
+    assert sum(record.name == "chatterbox.conn" for record in caplog.records) == LINES
+    assert sum(record.name == "chatterboxish" for record in caplog.records) == 1_000

@@ -2,8 +2,11 @@
 when, what is remembered, what moves when the topic has other partitions. The decisions alone: `test_progress`."""
 
 import asyncio
+import os
+import time
 from pathlib import Path
 
+import pytest
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from edge.shipper.journal import Journal
@@ -14,6 +17,7 @@ from edge.shipper.shipment import Shipment
 from shared import topics
 from shared.journal import NO_LIMITS, JournalWriter, read_shipped
 from shared.journal.group import settle
+from shared.journal.stream import SHIPPED_NAME
 from shared.topics import Consumed
 from tests.unit.journal.stream_builder import no_failure, payload_of
 
@@ -99,6 +103,19 @@ async def test_declared_losses_stay_until_ingest_has_read_of_them(tmp_path: Path
     assert not line.shipment.needs_group
     await line.sweep()
     assert not (tmp_path / stream.hex()).exists()
+
+
+async def test_a_stream_that_cannot_be_noticed_is_noticed_once_it_can(tmp_path: Path) -> None:
+    stream = await write(tmp_path, 20)
+    at = time.time_ns() - 10 * 10**9
+    os.utime(tmp_path, ns=(at, at))
+    journal = Journal(tmp_path, 0.0, NO_LIMITS)
+    (tmp_path / stream.hex() / SHIPPED_NAME).mkdir()
+    with pytest.raises(IsADirectoryError):
+        journal.notice()
+    (tmp_path / stream.hex() / SHIPPED_NAME).rmdir()
+    assert [found.id for found in journal.notice()] == [stream]
+    assert journal.notice() == []
 
 
 async def test_a_lost_log_takes_the_end_with_it_and_it_is_told_again(tmp_path: Path) -> None:
