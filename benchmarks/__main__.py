@@ -22,7 +22,7 @@ from benchmarks.rounds import FULL, QUICK, Scale
 from benchmarks.servers import Server, Servers
 
 EDGE = ("edge-capacity", "edge-latency", "edge-tables", "edge-agents", "edge-workers", "edge-cpu")
-BEHIND = ("storage", "fold", "growth", "shipper", "ingesters", "chain", "kafka-chain")
+BEHIND = ("storage", "fold", "growth", "shipper", "broker-faults", "ingesters", "chain", "kafka-chain")
 GROUPS = {"edge": EDGE, "behind": BEHIND}
 QUESTIONS = (*EDGE, *BEHIND)
 """Each is a module of this folder with `measure(Field) -> Findings`, loaded when it is asked for."""

@@ -24,7 +24,7 @@ P50_SAME_SHARE, P99_SAME_SHARE, P50_SAME_RATE, P99_SAME_RATE = "p50 share", "p99
 RATIO_NEW_AGENTS, RATIO_TABLE = "ratio new agents", "ratio table"
 STORE_RATIO, STORE_CORE, FOLD_FEW, FOLD_MANY = "store ratio", "store core", "fold few", "fold many"
 GROWN_STATS, GROWN_COUNTRIES, GROWN_LIST, GROWN_DROP = "grown stats", "grown countries", "grown list", "grown drop"
-SHIPPER_CORE, TWO_INGESTERS = "shipper core", "two ingesters"
+SHIPPER_CORE, BROKER_FAULTS, TWO_INGESTERS = "shipper core", "broker faults", "two ingesters"
 
 MARKS = (
     Mark(RATIO_FSYNC, "fsync before the 302, of bare uvicorn's 302", 0.50, 0.65),
@@ -46,6 +46,7 @@ MARKS = (
     Mark(GROWN_LIST, "10 million clicks: first page of the click list, ms", 20, None, higher=False),
     Mark(GROWN_DROP, "10 million clicks: one day dropped, s", 1, None, higher=False),
     Mark(SHIPPER_CORE, "shipper, events/s a core", 100_000, None),
+    Mark(BROKER_FAULTS, "redirect's p99 during the worst broker fault, of before", 1.2, None, higher=False),
     Mark(TWO_INGESTERS, "two ingest processes against one", 1.0, None),
 )
 

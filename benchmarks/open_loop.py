@@ -4,8 +4,10 @@ Requests leave when a schedule drawn beforehand says so (Poisson: independent vi
 were answered, and each is timed from the moment it was due. So a server that stalls is charged for everybody who came
 meanwhile; a closed loop would stop asking and see one slow answer (coordinated omission).
 
-The client never sleeps: timers of the loop have a grain of a millisecond, which is more than what is measured here.
-How late it was itself is part of the result: a run whose client was late says more about the client than the server.
+The client never sleeps: timers of its loop have a grain of a millisecond, which is more than what is measured here.
+Where others need its processor beside it, it sleeps between requests (`--sleeps`), on a slower loop whose timers are
+finer. How late it was itself is part of the result: a run whose client was late says more about the client than the
+server.
 
     python -m benchmarks.open_loop --port 8080 --rate 3000 --seconds 5
 """
@@ -15,6 +17,7 @@ import asyncio
 import gc
 import math
 import random
+import selectors
 import sys
 import time
 from collections import deque
@@ -62,12 +65,16 @@ class Latency(NamedTuple):
 class Clients:
     """All connections, the schedule, and what was measured."""
 
-    def __init__(self, port: int, due: list[float], requests: list[bytes], counted_from: float) -> None:
-        """`due` in seconds from the start, ascending; requests due before `counted_from` warm up."""
+    def __init__(
+        self, port: int, due: list[float], requests: list[bytes], counted_from: float, *, sleeps: bool = False
+    ) -> None:
+        """`due` in seconds from the start, ascending; requests due before `counted_from` warm up. `sleeps`: until the
+        next one is due, which the loop's timers have to be fine enough for."""
         self._port = port
         self._due = due
         self._requests = requests
         self._counted_from = counted_from
+        self._sleeps = sleeps
         self._next = 0
         self._begin = 0.0
         self._connections: set[Connection] = set()
@@ -114,7 +121,11 @@ class Clients:
             now = _clock() - self._begin
         self._next = number
         if number < len(due):
-            self._loop.call_soon(self._send_due)
+            ahead = self._begin + due[number] - _clock() if self._sleeps else 0.0
+            if ahead > 0:
+                self._loop.call_later(ahead, self._send_due)
+            else:
+                self._loop.call_soon(self._send_due)
         elif not self.finished.done():
             self._loop.call_later(ANSWER_SECONDS, self._finish)
             self._finish_when_answered()
@@ -215,10 +226,12 @@ def schedule(rate: float, seconds: float, seed: int) -> list[float]:
     return due
 
 
-async def measure(port: int, rate: float, seconds: float, warm_up: float, connections: int, campaigns: int) -> Latency:
+async def measure(
+    port: int, rate: float, seconds: float, warm_up: float, connections: int, campaigns: int, *, sleeps: bool = False
+) -> Latency:
     seed = random.SystemRandom().randrange(1 << 31)
     due = schedule(rate, warm_up + seconds, seed)
-    clients = Clients(port, due, traffic.requests(len(due), campaigns, port, seed), warm_up)
+    clients = Clients(port, due, traffic.requests(len(due), campaigns, port, seed), warm_up, sleeps=sleeps)
     await clients.connect(connections)
     gc.collect()
     gc.freeze()
@@ -240,6 +253,11 @@ async def measure(port: int, rate: float, seconds: float, warm_up: float, connec
     )
 
 
+def _fine_loop() -> asyncio.AbstractEventLoop:
+    """Its timers are those of select(2): some 50 µs, where epoll's are a millisecond."""
+    return asyncio.SelectorEventLoop(selectors.SelectSelector())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=int, required=True)
@@ -248,10 +266,15 @@ def main() -> None:
     parser.add_argument("--warm-up", type=float, default=1.0, help="seconds at the same rate that are not counted")
     parser.add_argument("--connections", type=int, default=256)
     parser.add_argument("--campaigns", type=int, default=1)
+    parser.add_argument("--sleeps", action="store_true", help="leave the processor to others between requests")
     given = parser.parse_args()
-    found = uvloop.run(
-        measure(given.port, given.rate, given.seconds, given.warm_up, given.connections, given.campaigns)
-    )
+    with asyncio.Runner(loop_factory=_fine_loop if given.sleeps else uvloop.new_event_loop) as runner:
+        found = runner.run(
+            measure(
+                given.port, given.rate, given.seconds, given.warm_up, given.connections, given.campaigns,
+                sleeps=given.sleeps,
+            )
+        )  # fmt: skip
     print(orjson.dumps(found._asdict()).decode())
 
 

@@ -18,6 +18,7 @@ from edge.shipper.ship import Shipper
 from shared import env, log
 from shared.data_dir import DataDir
 from shared.env import Settings, SettingsError
+from shared.garbage import collect_rarely
 from shared.journal import Claimed, claimed
 
 _DESCRIPTION = """\
@@ -52,6 +53,7 @@ def main() -> int:
 
 
 async def _ship(settings: Settings) -> None:
+    collect_rarely()
     shipper = Shipper(settings)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, shipper.stop.set)

@@ -11,8 +11,8 @@ from edge.shipper.asking import REQUEST_TIMEOUT_MS, START_SECONDS, UNREACHABLE
 from shared.deadline import within
 from shared.topics import EVENTS_TOPIC
 
-BATCH_BYTES: Final = 256 * 1024
-"""A batch is closed at some 128 KiB (see edge.shipper.packing); this is what its last record may make of it."""
+BATCH_BYTES: Final = 640 * 1024
+"""A batch is closed at some 470 KiB (see edge.shipper.packing); this is what its last record may make of it."""
 SEND_SECONDS: Final = 10.0
 """A batch that is not acknowledged by then is read again from the journal, and its producer is given up."""
 _CLOSE_SECONDS: Final = 30.0

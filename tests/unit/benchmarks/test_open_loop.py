@@ -3,6 +3,7 @@ meanwhile. Framing: test_framing.py."""
 
 import asyncio
 import statistics
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -48,8 +49,10 @@ async def peer(answer: Answering) -> AsyncIterator[int]:
         yield server.sockets[0].getsockname()[1]
 
 
-async def run(port: int, due: list[float], *, connections: int, counted_from: float = 0.0) -> Clients:
-    clients = Clients(port, due, traffic.requests(len(due), 10, port, seed=1), counted_from)
+async def run(
+    port: int, due: list[float], *, connections: int, counted_from: float = 0.0, sleeps: bool = False
+) -> Clients:
+    clients = Clients(port, due, traffic.requests(len(due), 10, port, seed=1), counted_from, sleeps=sleeps)
     await clients.connect(connections)
     clients.start()
     await asyncio.wait_for(clients.finished, 30)
@@ -61,11 +64,22 @@ def at_once(number: int, transport: asyncio.Transport) -> None:
     transport.write(FOUND)
 
 
-async def test_every_request_is_sent_and_answered_once() -> None:
+@pytest.mark.parametrize("sleeps", [False, True], ids=["never sleeps", "sleeps"])
+async def test_every_request_is_sent_and_answered_once(sleeps: bool) -> None:
     async with peer(at_once) as port:
-        clients = await run(port, schedule(1000, 0.4, seed=3), connections=8)
+        clients = await run(port, schedule(1000, 0.4, seed=3), connections=8, sleeps=sleeps)
     assert len(clients.latencies) == len(clients.lateness) == len(schedule(1000, 0.4, seed=3))
     assert clients.bad == 0
+
+
+async def test_a_client_that_sleeps_leaves_its_processor_to_others() -> None:
+    due = [number / 20 for number in range(20)]
+    async with peer(at_once) as port:
+        used = time.process_time()
+        clients = await run(port, due, connections=2, sleeps=True)
+    assert clients.bad == 0
+    # One that never sleeps uses all of the second.
+    assert time.process_time() - used < 0.5
 
 
 async def test_requests_of_the_warm_up_are_not_counted() -> None:
