@@ -17,13 +17,19 @@ ORDER BY ts DESC, click_id DESC
 LIMIT $11 OFFSET $12;
 
 -- name: count_rolled_up
--- All clicks of the same filters but country: roll-ups, and what is not folded yet.
+-- All clicks of the same filters but country: roll-ups, and what is not folded yet. The account's own roll-ups where no
+-- campaign is asked for: they have a row a day where r15 has one for each campaign and quarter hour.
 SELECT (
-    SELECT coalesce(sum(clicks), 0) FROM r15
-    WHERE account_id = $1 AND basis = 0
-      AND ($2::integer IS NULL OR campaign_id = $2)
-      AND ($3::timestamptz IS NULL OR bucket >= $3)
-      AND ($4::timestamptz IS NULL OR bucket < $4)
+    SELECT coalesce(sum(clicks), 0) FROM (
+        SELECT clicks, basis, class, outcome FROM r15
+        WHERE account_id = $1 AND campaign_id = $2
+          AND ($3::timestamptz IS NULL OR bucket >= $3)
+          AND ($4::timestamptz IS NULL OR bucket < $4)
+        UNION ALL
+        SELECT clicks, basis, class, outcome FROM account_sums_between($1, $3, $4)
+        WHERE $2 IS NULL
+    ) AS rolled_up
+    WHERE basis = 0
       AND ($5::smallint IS NULL OR (class = $5 AND outcome <> ALL ($6::smallint[])))
       AND (NOT $7::boolean OR outcome = ANY ($6::smallint[]))
 )::bigint + (

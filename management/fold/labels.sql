@@ -75,16 +75,34 @@ WITH gone AS (
                               outcome, flags, is_unique)
     SELECT account_id, campaign_id, visitor_key, ts, click_id, visitor_key_prev, class, fraud, outcome, flags, is_unique
     FROM labelled
-), counted AS (
-    INSERT INTO r15 (account_id, campaign_id, bucket, basis, class, fraud, outcome, clicks, unique_clicks, click_cost)
-    SELECT account_id, campaign_id, date_bin('15 minutes', ts, 'epoch'), 0, class, fraud, outcome,
-           count(*), count(*) FILTER (WHERE is_unique), sum(cost)
+), quarters AS MATERIALIZED (
+    SELECT account_id, campaign_id, date_bin('15 minutes', ts, 'epoch') AS bucket, class, fraud, outcome,
+           count(*) AS clicks, count(*) FILTER (WHERE is_unique) AS unique_clicks, sum(cost) AS click_cost
     FROM labelled
     GROUP BY 1, 2, 3, class, fraud, outcome
+), counted AS (
+    INSERT INTO r15 (account_id, campaign_id, bucket, basis, class, fraud, outcome, clicks, unique_clicks, click_cost)
+    SELECT account_id, campaign_id, bucket, 0, class, fraud, outcome, clicks, unique_clicks, click_cost
+    FROM quarters
     ON CONFLICT (account_id, campaign_id, bucket, basis, class, fraud, outcome) DO UPDATE
     SET clicks = r15.clicks + excluded.clicks,
         unique_clicks = r15.unique_clicks + excluded.unique_clicks,
         click_cost = r15.click_cost + excluded.click_cost
+), summed AS (
+    INSERT INTO account_sums AS sums (account_id, span, bucket, basis, class, fraud, outcome, clicks, unique_clicks,
+                                      click_cost)
+    SELECT account_id, span, date_bin(width, bucket, 'epoch'), 0, class, fraud, outcome, sum(clicks),
+           sum(unique_clicks), sum(click_cost)
+    FROM (
+        SELECT account_id, bucket, class, fraud, outcome, sum(clicks) AS clicks, sum(unique_clicks) AS unique_clicks,
+               sum(click_cost) AS click_cost
+        FROM quarters GROUP BY account_id, bucket, class, fraud, outcome
+    ) AS sums CROSS JOIN (VALUES (15, interval '15 minutes'), (1440, interval '1 day')) AS spans (span, width)
+    GROUP BY 1, 2, 3, class, fraud, outcome
+    ON CONFLICT (account_id, span, bucket, basis, class, fraud, outcome) DO UPDATE
+    SET clicks = sums.clicks + excluded.clicks,
+        unique_clicks = sums.unique_clicks + excluded.unique_clicks,
+        click_cost = sums.click_cost + excluded.click_cost
 )
 SELECT count(*) FROM labelled;
 
@@ -98,13 +116,23 @@ WITH changed AS (
       AND label.click_id = wanted.click_id AND label.ts >= $6 AND label.ts < $7
       AND label.is_unique <> wanted.is_unique
     RETURNING label.*
-), counted AS (
-    INSERT INTO r15 (account_id, campaign_id, bucket, basis, class, fraud, outcome, unique_clicks)
-    SELECT account_id, campaign_id, date_bin('15 minutes', ts, 'epoch'), 0, class, fraud, outcome,
-           sum(CASE WHEN is_unique THEN 1 ELSE -1 END)
+), quarters AS MATERIALIZED (
+    SELECT account_id, campaign_id, date_bin('15 minutes', ts, 'epoch') AS bucket, class, fraud, outcome,
+           sum(CASE WHEN is_unique THEN 1 ELSE -1 END) AS unique_clicks
     FROM changed
     GROUP BY 1, 2, 3, class, fraud, outcome
+), counted AS (
+    INSERT INTO r15 (account_id, campaign_id, bucket, basis, class, fraud, outcome, unique_clicks)
+    SELECT account_id, campaign_id, bucket, 0, class, fraud, outcome, unique_clicks
+    FROM quarters
     ON CONFLICT (account_id, campaign_id, bucket, basis, class, fraud, outcome) DO UPDATE
     SET unique_clicks = r15.unique_clicks + excluded.unique_clicks
+), summed AS (
+    INSERT INTO account_sums AS sums (account_id, span, bucket, basis, class, fraud, outcome, unique_clicks)
+    SELECT account_id, span, date_bin(width, bucket, 'epoch'), 0, class, fraud, outcome, sum(unique_clicks)
+    FROM quarters CROSS JOIN (VALUES (15, interval '15 minutes'), (1440, interval '1 day')) AS spans (span, width)
+    GROUP BY 1, 2, 3, class, fraud, outcome
+    ON CONFLICT (account_id, span, bucket, basis, class, fraud, outcome) DO UPDATE
+    SET unique_clicks = sums.unique_clicks + excluded.unique_clicks
 )
 SELECT count(*) FROM changed;

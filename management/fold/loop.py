@@ -13,6 +13,7 @@ from management.db.pool import INGEST_ROLE, UNREACHABLE, SoleConnection, connect
 from management.db.queries import Queries
 from management.fold.batch import fold_batch
 from shared.env import Settings
+from shared.garbage import collect_rarely
 
 IDLE_SECONDS = 0.05
 WAIT_SECONDS = 1.0
@@ -41,6 +42,7 @@ async def run(settings: Settings) -> int:
     """Fold until SIGTERM; Postgres may come and go. Returns the exit status: 0, or 3 when the lease was lost."""
     assert settings.database_url is not None
     url = role_url(settings.database_url, INGEST_ROLE, load_key_ring(settings, create=False))
+    collect_rarely()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

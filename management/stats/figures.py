@@ -1,7 +1,7 @@
 """The figures of api.md section 3 out of sums. Pure; exact, rounded only when written (shared.money.figure)."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from decimal import Context, Decimal
 from typing import Final
 
@@ -50,7 +50,6 @@ class Slice:
         return _CONTEXT.add(nanos_to_decimal(self.click_cost), self.conversion_cost)
 
 
-COLUMNS: Final = tuple(column.name for column in fields(Slice))
 NOTHING: Final = Slice()
 
 

@@ -1,11 +1,55 @@
--- name: figures
--- Figures of account $1 by campaign and class: roll-ups, and what is not folded yet, in one snapshot. $2: campaigns, or
--- NULL for all; [$3, $4): whole quarter hours; $5: the basis that dates conversions;
--- $6: the flag of link previews.
--- Clicks that are not labelled yet are unique provisionally: the first of each visitor and day who has no opening on
--- that day, 24 hours after the opening of the day before.
+-- Figures of account $1 are what three statements of one snapshot add up to: roll-ups, clicks that wait for fold and
+-- conversions that do. $2: campaigns, or NULL for all. The days of clicks and labels are opened only for what waits.
+
+-- name: waiting
+-- The times of the clicks that wait, NULL when none does, and whether postbacks do.
+SELECT min(ts) AS first_click, max(ts) AS last_click,
+       EXISTS (SELECT FROM postback_deltas WHERE account_id = $1 AND ($2::integer[] IS NULL OR campaign_id = ANY ($2)))
+           AS postbacks
+FROM click_deltas
+WHERE account_id = $1 AND ($2::integer[] IS NULL OR campaign_id = ANY ($2));
+
+-- name: account_rolled_up
+-- Roll-ups of the whole account by class. [$2, $3): whole quarter hours; $4: the basis that dates conversions.
+SELECT class,
+       coalesce(sum(clicks) FILTER (WHERE basis = 0), 0)::bigint AS clicks,
+       coalesce(sum(unique_clicks) FILTER (WHERE basis = 0), 0)::bigint AS unique_clicks,
+       coalesce(sum(click_cost) FILTER (WHERE basis = 0), 0) AS click_cost,
+       coalesce(sum(conversions) FILTER (WHERE basis = $4), 0)::bigint AS conversions,
+       coalesce(sum(pending_conversions) FILTER (WHERE basis = $4), 0)::bigint AS pending_conversions,
+       coalesce(sum(rejected_conversions) FILTER (WHERE basis = $4), 0)::bigint AS rejected_conversions,
+       coalesce(sum(revenue) FILTER (WHERE basis = $4), 0) AS revenue,
+       coalesce(sum(pending_revenue) FILTER (WHERE basis = $4), 0) AS pending_revenue,
+       coalesce(sum(rejected_revenue) FILTER (WHERE basis = $4), 0) AS rejected_revenue,
+       coalesce(sum(conversion_cost) FILTER (WHERE basis = $4), 0) AS conversion_cost
+FROM account_sums_between($1, $2, $3)
+WHERE basis IN (0, $4)
+GROUP BY class;
+
+-- name: rolled_up
+-- Roll-ups by campaign and class. [$3, $4): whole quarter hours; $5: the basis that dates conversions.
+SELECT campaign_id, class,
+       coalesce(sum(clicks) FILTER (WHERE basis = 0), 0)::bigint AS clicks,
+       coalesce(sum(unique_clicks) FILTER (WHERE basis = 0), 0)::bigint AS unique_clicks,
+       coalesce(sum(click_cost) FILTER (WHERE basis = 0), 0) AS click_cost,
+       coalesce(sum(conversions) FILTER (WHERE basis = $5), 0)::bigint AS conversions,
+       coalesce(sum(pending_conversions) FILTER (WHERE basis = $5), 0)::bigint AS pending_conversions,
+       coalesce(sum(rejected_conversions) FILTER (WHERE basis = $5), 0)::bigint AS rejected_conversions,
+       coalesce(sum(revenue) FILTER (WHERE basis = $5), 0) AS revenue,
+       coalesce(sum(pending_revenue) FILTER (WHERE basis = $5), 0) AS pending_revenue,
+       coalesce(sum(rejected_revenue) FILTER (WHERE basis = $5), 0) AS rejected_revenue,
+       coalesce(sum(conversion_cost) FILTER (WHERE basis = $5), 0) AS conversion_cost
+FROM r15
+WHERE account_id = $1 AND ($2::integer[] IS NULL OR campaign_id = ANY ($2)) AND bucket >= $3 AND bucket < $4
+  AND basis IN (0, $5)
+GROUP BY campaign_id, class;
+
+-- name: waiting_clicks
+-- Clicks of [$3, $4) without a label, by campaign and class; $5: the flag of link previews. They are unique
+-- provisionally: the first of each visitor and day who has no opening on that day, 24 hours after the opening of the
+-- day before. [$6, $7): the days whose labels can matter to any that wait, as constants that the planner can prune by.
 WITH waiting AS MATERIALIZED (
-    SELECT campaign_id, class, ts, click_id, cost, visitor_key, visitor_key_prev, flags & $6 = 0 AS opens
+    SELECT campaign_id, class, ts, click_id, cost, visitor_key, visitor_key_prev, flags & $5 = 0 AS opens
     FROM click_deltas
     WHERE account_id = $1 AND ($2::integer[] IS NULL OR campaign_id = ANY ($2))
 ), visitors AS (
@@ -16,13 +60,13 @@ WITH waiting AS MATERIALIZED (
     LEFT JOIN LATERAL (
         SELECT ts FROM click_labels
         WHERE account_id = $1 AND visitor_key = visitor.visitor_key AND is_unique
-          AND ts >= visitor.day AND ts < visitor.day + interval '1 day'
+          AND ts >= visitor.day AND ts < visitor.day + interval '1 day' AND ts >= $6 AND ts < $7
         LIMIT 1
     ) AS today ON true
     LEFT JOIN LATERAL (
         SELECT ts FROM click_labels
         WHERE account_id = $1 AND visitor_key = visitor.visitor_key_prev AND is_unique
-          AND ts >= visitor.day - interval '1 day' AND ts < visitor.day
+          AND ts >= visitor.day - interval '1 day' AND ts < visitor.day AND ts >= $6 AND ts < $7
         LIMIT 1
     ) AS yesterday ON true
     WHERE today.ts IS NULL
@@ -31,44 +75,31 @@ WITH waiting AS MATERIALIZED (
     FROM waiting JOIN visitors USING (visitor_key)
     WHERE opens AND (opened_yesterday IS NULL OR ts - opened_yesterday >= interval '24 hours')
     ORDER BY visitor_key, ts, click_id
-), rows AS (
-    SELECT campaign_id, class,
-           CASE WHEN basis = 0 THEN clicks ELSE 0 END AS clicks,
-           CASE WHEN basis = 0 THEN unique_clicks ELSE 0 END AS unique_clicks,
-           CASE WHEN basis = 0 THEN click_cost ELSE 0 END AS click_cost,
-           CASE WHEN basis = $5 THEN conversions ELSE 0 END AS conversions,
-           CASE WHEN basis = $5 THEN pending_conversions ELSE 0 END AS pending_conversions,
-           CASE WHEN basis = $5 THEN rejected_conversions ELSE 0 END AS rejected_conversions,
-           CASE WHEN basis = $5 THEN revenue ELSE 0 END AS revenue,
-           CASE WHEN basis = $5 THEN pending_revenue ELSE 0 END AS pending_revenue,
-           CASE WHEN basis = $5 THEN rejected_revenue ELSE 0 END AS rejected_revenue,
-           CASE WHEN basis = $5 THEN conversion_cost ELSE 0 END AS conversion_cost
-    FROM r15
-    WHERE account_id = $1 AND ($2::integer[] IS NULL OR campaign_id = ANY ($2)) AND bucket >= $3 AND bucket < $4
-      AND basis IN (0, $5)
-    UNION ALL
-    SELECT campaign_id, class, 1, 0, cost, 0, 0, 0, 0, 0, 0, 0 FROM waiting WHERE ts >= $3 AND ts < $4
-    UNION ALL
-    SELECT campaign_id, class, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0 FROM newcomers WHERE ts >= $3 AND ts < $4
-    UNION ALL
-    SELECT campaign_id, class, 0, 0, 0,
-           (status = 'approved')::integer, (status = 'pending')::integer, (status = 'rejected')::integer,
-           CASE WHEN status = 'approved' THEN payout ELSE 0 END,
-           CASE WHEN status = 'pending' THEN payout ELSE 0 END,
-           CASE WHEN status = 'rejected' THEN payout ELSE 0 END,
-           cost
-    FROM conversions_current
-    WHERE NOT folded AND account_id = $1 AND ($2::integer[] IS NULL OR campaign_id = ANY ($2))
-      AND CASE WHEN $5 = 1 THEN click_at ELSE converted_at END >= $3
-      AND CASE WHEN $5 = 1 THEN click_at ELSE converted_at END < $4
 )
 SELECT campaign_id, class, sum(clicks)::bigint AS clicks, sum(unique_clicks)::bigint AS unique_clicks,
-       sum(click_cost) AS click_cost, sum(conversions)::bigint AS conversions,
-       sum(pending_conversions)::bigint AS pending_conversions,
-       sum(rejected_conversions)::bigint AS rejected_conversions, sum(revenue) AS revenue,
-       sum(pending_revenue) AS pending_revenue, sum(rejected_revenue) AS rejected_revenue,
-       sum(conversion_cost) AS conversion_cost
-FROM rows
+       sum(click_cost) AS click_cost
+FROM (
+    SELECT campaign_id, class, ts, 1 AS clicks, 0 AS unique_clicks, cost AS click_cost FROM waiting
+    UNION ALL
+    SELECT campaign_id, class, ts, 0, 1, 0 FROM newcomers
+) AS rows
+WHERE ts >= $3 AND ts < $4
+GROUP BY campaign_id, class;
+
+-- name: waiting_conversions
+-- Conversions that no roll-up knows yet, by campaign and class; dated in [$3, $4) by their click where $5 is 1.
+SELECT campaign_id, class,
+       count(*) FILTER (WHERE status = 'approved') AS conversions,
+       count(*) FILTER (WHERE status = 'pending') AS pending_conversions,
+       count(*) FILTER (WHERE status = 'rejected') AS rejected_conversions,
+       coalesce(sum(payout) FILTER (WHERE status = 'approved'), 0) AS revenue,
+       coalesce(sum(payout) FILTER (WHERE status = 'pending'), 0) AS pending_revenue,
+       coalesce(sum(payout) FILTER (WHERE status = 'rejected'), 0) AS rejected_revenue,
+       sum(cost) AS conversion_cost
+FROM conversions_current
+WHERE NOT folded AND account_id = $1 AND ($2::integer[] IS NULL OR campaign_id = ANY ($2))
+  AND CASE WHEN $5 = 1 THEN click_at ELSE converted_at END >= $3
+  AND CASE WHEN $5 = 1 THEN click_at ELSE converted_at END < $4
 GROUP BY campaign_id, class;
 
 -- name: clicks_and_conversions

@@ -1,15 +1,23 @@
-"""Figures out of Postgres: roll-ups and deltas in one statement, so that they are never behind and always add up."""
+"""Figures out of Postgres: roll-ups and what waits for fold, in one snapshot, so that they are never behind and always
+add up. The snapshot is the transaction's (`Reading`)."""
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from management.db.pool import Reading
 from management.db.queries import Queries
-from management.stats.figures import COLUMNS, Slice, Sums, add_sums
+from management.stats.figures import NOTHING, Slice, Sums, add_sums
 from shared.traffic import Flag
+
+if TYPE_CHECKING:
+    from asyncpg import Record
+else:
+    Record = object
 
 queries = Queries("management.stats", "queries.sql")
 _PREVIEW = int(Flag.PREVIEW)
+_DAY = timedelta(days=1)
 
 
 async def figures(
@@ -25,7 +33,12 @@ async def figures(
 
     `basis` 0 dates conversions by their own time, 1 by their click's.
     """
-    return add_sums((await figures_by_campaign(connection, account_id, campaign_ids, start, end, basis=basis)).values())
+    if campaign_ids is not None:
+        campaigns = await figures_by_campaign(connection, account_id, campaign_ids, start, end, basis=basis)
+        return add_sums(campaigns.values())
+    rows = await connection.fetch(queries["account_rolled_up"], account_id, start, end, basis)
+    rows += await _waiting(connection, account_id, None, start, end, basis)
+    return _sums(rows)
 
 
 async def figures_by_campaign(
@@ -38,11 +51,41 @@ async def figures_by_campaign(
     basis: int = 0,
 ) -> dict[int, Sums]:
     """Campaign → its sums, only those with any; they add up to `figures` of the same range."""
-    rows = await connection.fetch(queries["figures"], account_id, campaign_ids, start, end, basis, _PREVIEW)
-    campaigns: dict[int, dict[int, Slice]] = {}
+    rows = await connection.fetch(queries["rolled_up"], account_id, campaign_ids, start, end, basis)
+    rows += await _waiting(connection, account_id, campaign_ids, start, end, basis)
+    campaigns: dict[int, list[Record]] = {}
     for row in rows:
-        campaigns.setdefault(row["campaign_id"], {})[row["class"]] = Slice(*(row[column] for column in COLUMNS))
-    return {campaign_id: Sums(classes) for campaign_id, classes in campaigns.items()}
+        campaigns.setdefault(row["campaign_id"], []).append(row)
+    return {campaign_id: _sums(those) for campaign_id, those in campaigns.items()}
+
+
+async def _waiting(
+    connection: Reading, account_id: int, campaign_ids: list[int] | None, start: datetime, end: datetime, basis: int
+) -> list[Record]:
+    """What fold has not reached, by campaign and class: usually nothing, and then no day of clicks is opened."""
+    of = (account_id, campaign_ids)
+    [(first, last, postbacks)] = await connection.fetch(queries["waiting"], *of)
+    rows: list[Record] = []
+    if first is not None and first < end and last >= start:
+        days = _midnight(first) - _DAY, _midnight(last) + _DAY
+        rows += await connection.fetch(queries["waiting_clicks"], *of, start, end, _PREVIEW, *days)
+    if postbacks:
+        rows += await connection.fetch(queries["waiting_conversions"], *of, start, end, basis)
+    return rows
+
+
+def _midnight(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def _sums(rows: Iterable[Record]) -> Sums:
+    classes: dict[int, Slice] = {}
+    for row in rows:
+        values = dict(row)
+        values.pop("campaign_id", None)
+        traffic_class = values.pop("class")
+        classes[traffic_class] = classes.get(traffic_class, NOTHING).plus(Slice(**values))
+    return Sums(classes)
 
 
 async def clicks_and_conversions(

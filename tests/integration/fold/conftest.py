@@ -9,6 +9,7 @@ import pytest
 from management.db.lease import Lease
 from management.db.pool import SoleConnection, connect
 from management.fold.batch import CLICKS, POSTBACKS, Folded, fold_batch
+from tests.rollup_sums import account_sum_differences
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,9 @@ async def owner(database_url: str) -> AsyncIterator[SoleConnection]:
 
 
 @pytest.fixture
-async def folding(ingest_url: str) -> AsyncIterator[Folding]:
+async def folding(owner: SoleConnection, ingest_url: str) -> AsyncIterator[Folding]:
+    """Whatever a test folded, the account's roll-ups must be the sums of r15 at its end."""
     connection = await connect(ingest_url, application="test fold")
     yield Folding(connection, await Lease.take(connection, "fold"))
     await connection.close()
+    assert await account_sum_differences(owner) == []

@@ -29,6 +29,7 @@ from tests.integration.fold.facts import (
     store_postbacks,
     unique_clicks,
 )
+from tests.rollup_sums import account_sum_differences
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 DAYS = 6
@@ -106,6 +107,7 @@ async def test_clicks_in_any_order_and_any_batches_end_up_the_same(owner: SoleCo
             assert await unique_clicks(owner, account) == unique, f"seed {seed}"
             assert await rollups(owner, account) == rollups_by_definition(facts, unique), f"seed {seed}"
         assert await owner.fetchval("SELECT count(*) FROM click_deltas") == 0
+        assert await account_sum_differences(owner) == [], f"seed {seed}"
 
 
 def some_calls(dice: random.Random, facts: list[Fact]) -> list[Postback]:
@@ -168,3 +170,4 @@ async def test_postbacks_and_clicks_in_any_order_end_up_the_same(owner: SoleConn
             "a click is here, and one waits for it"
         )
         assert await owner.fetchval("SELECT count(*) FROM conversions WHERE NOT attached") == 0
+        assert await account_sum_differences(owner) == [], f"seed {seed}"

@@ -255,6 +255,20 @@ async def test_campaigns_add_up_to_the_account(owner: SoleConnection, folding: F
     assert (await figures(pool)).total.clicks == 10
 
 
+async def test_a_click_that_waits_is_not_unique_within_24_hours_of_yesterdays_opening(
+    owner: SoleConnection, folding: Folding, pool: Pool
+) -> None:
+    await ensure_days(owner, NOON - timedelta(days=1), 2)
+    person = Person()
+    await store_clicks(owner, [Fact(person.click(NOON - timedelta(hours=13)))])
+    await folding.all()
+    await store_deltas(owner, [Fact(person.click(NOON - timedelta(hours=11)))])
+    for _ in range(2):
+        total = (await figures(pool)).total
+        assert (total.clicks, total.unique_clicks) == (1, 0)
+        await folding.all()
+
+
 async def test_a_late_click_of_a_known_visitor_is_not_unique_while_it_waits(
     owner: SoleConnection, folding: Folding, pool: Pool
 ) -> None:

@@ -28,6 +28,7 @@ from tests.integration.fold.facts import (
     store_postbacks,
 )
 from tests.integration.fold.process import fold_process
+from tests.rollup_sums import account_sum_differences
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -114,9 +115,10 @@ async def test_kill_9_in_mid_batch_leaves_rollups_equal_to_what_the_rows_say(
     assert await owner.fetchval("SELECT count(*) FROM click_labels") == 8 * 12_000
     assert await owner.fetchval("SELECT sum(conversions) FROM r15 WHERE basis = 0") == 8 * 150
     assert await rollups(owner, 1) == expected
+    assert await account_sum_differences(owner) == []
 
 
-@pytest.mark.parametrize("table", ["r15", "conversions", "postbacks"])
+@pytest.mark.parametrize("table", ["r15", "account_sums", "conversions", "postbacks"])
 async def test_kill_9_between_any_two_writes_of_a_batch_leaves_nothing_half_done(
     owner: SoleConnection, database_url: str, ring: KeyRing, tmp_path: Path, table: str
 ) -> None:
@@ -147,7 +149,35 @@ async def test_kill_9_between_any_two_writes_of_a_batch_leaves_nothing_half_done
         await process.says("lease_taken")
         assert await process.ends(signal.SIGTERM) == 0
     assert await rollups(owner, 1) == {tuple(row) for row in await owner.fetch(FROM_ROWS)}
+    assert await account_sum_differences(owner) == []
     assert len(await conversions(owner, 1)) == 20
+
+
+NOTE_COMMITS = """
+CREATE TABLE noted (setting text);
+GRANT INSERT ON noted TO milepost_ingest;
+CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO noted VALUES (current_setting('synchronous_commit'));
+    RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER note AFTER INSERT OR UPDATE ON r15 DEFERRABLE INITIALLY DEFERRED
+FOR EACH ROW EXECUTE FUNCTION note();
+"""
+"""A deferred trigger runs inside the commit, and sees how this one is made."""
+
+
+async def test_only_batches_with_conversions_wait_for_the_disk(owner: SoleConnection, folding: Folding) -> None:
+    await ensure_days(owner, NOON, 2)
+    facts = crowd(random.Random(3), 30)
+    await owner.execute(NOTE_COMMITS)
+    await store_clicks(owner, facts)
+    await folding.all()
+    assert await owner.fetchval("SELECT array_agg(DISTINCT setting) FROM noted") == ["off"]
+    await owner.execute("TRUNCATE noted")
+    await store_postbacks(owner, calls_for(facts[:5]))
+    await folding.all()
+    assert await owner.fetchval("SELECT array_agg(DISTINCT setting) FROM noted") == ["on"]
 
 
 async def test_who_lost_the_lease_changes_nothing_more(
