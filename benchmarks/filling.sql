@@ -33,7 +33,7 @@ SELECT account_id, campaign_id, click_id, ts, ts, 1, 1, class, fraud, 0, 10, 1, 
        (ARRAY['mobile', 'desktop', 'tablet'])[1 + n % 3], (ARRAY['iOS', 'Android', 'Windows'])[1 + n % 3],
        (ARRAY['Safari', 'Chrome', 'Firefox'])[1 + n % 3], '81.2.' || n % 256 || '.0',
        visitor_key, visitor_key_prev, visitor_key, visitor_key_prev, decode(repeat('00', 15) || '01', 'hex'), n,
-       replace($10::text, 'zone0', 'zone' || n)::jsonb
+       replace($10::text, 'zone0', 'zone' || n)::json
 FROM pg_temp.made($1, $2, $3, $4, $5, $6, $7, $8, $9);
 
 -- name: fill_deltas
@@ -53,14 +53,27 @@ FROM pg_temp.made($1, $2, $3, $4, $5, $6, $7, $8, $9);
 
 -- name: fill_rollups
 -- … and its part of the roll-ups.
-INSERT INTO r15 (account_id, campaign_id, bucket, basis, class, fraud, outcome, clicks, unique_clicks, click_cost)
-SELECT account_id, campaign_id, date_bin('15 minutes', ts, 'epoch'), 0, class, fraud, 1, count(*),
-       count(*) FILTER (WHERE is_unique), sum(500000000)
-FROM pg_temp.made($1, $2, $3, $4, $5, $6, $7, $8, $9)
+WITH quarters AS MATERIALIZED (
+    SELECT account_id, campaign_id, date_bin('15 minutes', ts, 'epoch') AS bucket, class, fraud, count(*) AS clicks,
+           count(*) FILTER (WHERE is_unique) AS unique_clicks, sum(500000000) AS click_cost
+    FROM pg_temp.made($1, $2, $3, $4, $5, $6, $7, $8, $9)
+    GROUP BY 1, 2, 3, class, fraud
+), counted AS (
+    INSERT INTO r15 (account_id, campaign_id, bucket, basis, class, fraud, outcome, clicks, unique_clicks, click_cost)
+    SELECT account_id, campaign_id, bucket, 0, class, fraud, 1, clicks, unique_clicks, click_cost FROM quarters
+    ON CONFLICT (account_id, campaign_id, bucket, basis, class, fraud, outcome) DO UPDATE
+    SET clicks = r15.clicks + excluded.clicks, unique_clicks = r15.unique_clicks + excluded.unique_clicks,
+        click_cost = r15.click_cost + excluded.click_cost
+)
+INSERT INTO account_sums AS sums (account_id, span, bucket, basis, class, fraud, outcome, clicks, unique_clicks,
+                                  click_cost)
+SELECT account_id, span, date_bin(width, bucket, 'epoch'), 0, class, fraud, 1, sum(clicks), sum(unique_clicks),
+       sum(click_cost)
+FROM quarters CROSS JOIN (VALUES (15, interval '15 minutes'), (1440, interval '1 day')) AS spans (span, width)
 GROUP BY 1, 2, 3, class, fraud
-ON CONFLICT (account_id, campaign_id, bucket, basis, class, fraud, outcome) DO UPDATE
-SET clicks = r15.clicks + excluded.clicks, unique_clicks = r15.unique_clicks + excluded.unique_clicks,
-    click_cost = r15.click_cost + excluded.click_cost;
+ON CONFLICT (account_id, span, bucket, basis, class, fraud, outcome) DO UPDATE
+SET clicks = sums.clicks + excluded.clicks, unique_clicks = sums.unique_clicks + excluded.unique_clicks,
+    click_cost = sums.click_cost + excluded.click_cost;
 
 -- name: make_campaigns
 -- $2 campaigns of account $1; the first one's id is the least.

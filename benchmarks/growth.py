@@ -179,7 +179,7 @@ class Grown:
 
         await asyncio.gather(*map(fill, self.fillers))
         # As autovacuum leaves tables that have come to rest.
-        await self.owner.execute("VACUUM (ANALYZE) clicks, click_labels, r15", timeout=900)
+        await self.owner.execute("VACUUM (ANALYZE) clicks, click_labels, r15, account_sums", timeout=900)
         await self.owner.execute("CHECKPOINT", timeout=300)
         field.progress.remove_task(task)
         self.size, self.seconds = size, self.seconds + time.monotonic() - started
@@ -196,5 +196,6 @@ class Grown:
         started = time.perf_counter()
         await self.owner.execute(DROP.format(clicks=f"clicks_{day}", labels=f"click_labels_{day}"))
         took = time.perf_counter() - started
-        await self.owner.execute("DELETE FROM r15 WHERE bucket < $1", self.first_day)
+        for table in ("r15", "account_sums"):
+            await self.owner.execute(f"DELETE FROM {table} WHERE bucket < $1", self.first_day)
         return took * 1000

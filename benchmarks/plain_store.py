@@ -13,14 +13,16 @@ COPY_HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 COPY_TRAILER: Final = b"\xff\xff"
 TABLES = """
 CREATE TABLE peer_clicks (LIKE clicks INCLUDING DEFAULTS, PRIMARY KEY (account_id, ts, click_id));
+CREATE TABLE indexed_peer_clicks (LIKE clicks INCLUDING DEFAULTS INCLUDING INDEXES);
 CREATE TABLE peer_rollup (
     account_id integer, campaign_id integer, bucket timestamptz, class smallint, clicks bigint, cost numeric,
     PRIMARY KEY (account_id, campaign_id, bucket, class)
 );
-GRANT ALL ON peer_clicks, peer_rollup TO milepost_ingest;
+GRANT ALL ON peer_clicks, indexed_peer_clicks, peer_rollup TO milepost_ingest;
 """
 INCOMING = "CREATE TEMPORARY TABLE peer_incoming (LIKE peer_clicks) ON COMMIT DELETE ROWS"
-INSERT = "INSERT INTO peer_clicks SELECT * FROM peer_incoming ON CONFLICT DO NOTHING"
+ONE_INDEX, OUR_INDEXES = "peer_clicks", "indexed_peer_clicks"
+INSERT = "INSERT INTO {table} SELECT * FROM peer_incoming ON CONFLICT DO NOTHING"
 ROLL_UP = """
 INSERT INTO peer_rollup
 SELECT account_id, campaign_id, date_bin('15 minutes', ts, 'epoch'), class, count(*), sum(cost)
@@ -41,7 +43,7 @@ def copies(payloads: Sequence[bytes], size: int) -> list[bytes]:
     stream = secrets.token_bytes(16)
     return [
         COPY_HEADER
-        + b"".join(decode(stream, seq, CLICK, one)[-1] for seq, one in enumerate(some, first))
+        + b"".join(decode(stream, seq, CLICK, one).row for seq, one in enumerate(some, first))
         + COPY_TRAILER
         for first, some in parts(payloads, size)
     ]
@@ -53,12 +55,13 @@ async def prepare(connection: Connection) -> None:
     await connection.execute(INCOMING)
 
 
-async def store(connection: Connection, bodies: Sequence[bytes]) -> None:
+async def store(connection: Connection, table: str, bodies: Sequence[bytes]) -> None:
     """One transaction each."""
+    insert = INSERT.format(table=table)
     for body in bodies:
         async with connection.transaction():
             await connection.copy_to_table(
                 "peer_incoming", source=BytesIO(body), columns=CLICK_COLUMNS, format="binary"
             )
-            await connection.execute(INSERT)
+            await connection.execute(insert)
             await connection.execute(ROLL_UP)

@@ -2,8 +2,8 @@
 
 Ours: records are decoded, and facts, deltas and positions stored by management.ingest.writer, one batch decoded while
 Postgres stores the one before, as `milepost ingest` does it. The peer gets rows that are binary already: COPY into a
-temporary table, INSERT … SELECT … ON CONFLICT DO NOTHING into a table with the same columns and the same unique index,
-and one roll-up upsert, per batch of the same size. Both in this process, each on a connection of its own.
+temporary table, INSERT … SELECT … ON CONFLICT DO NOTHING into a table with the same columns and the unique index (or all
+of our indexes), and one roll-up upsert, per batch of the same size. Both in this process, on connections of their own.
 """
 
 import asyncio
@@ -31,13 +31,15 @@ from management.ingest import deadletter
 from management.ingest.batch import Batch, StreamRead, slices
 from management.ingest.writer import Stored, Writer
 from shared.events import CLICK
+from shared.garbage import collect_rarely
 from shared.ids import KeyRing
 
 BATCHES = (500, 2_000, 10_000)
 """Records; `milepost ingest` reads at most 10,000 at once, fewer when fewer wait."""
 FULL_ROWS, QUICK_ROWS = 100_000, 20_000
 CAMPAIGNS = 200
-DECODED_AT_ONCE = 400
+DECODED_AT_ONCE = 200
+PEERS = {plain_store.ONE_INDEX: "plain", plain_store.OUR_INDEXES: "plain, all indexes"}
 T = TypeVar("T")
 
 
@@ -45,6 +47,7 @@ def measure(field: Field) -> Findings:
     """Print the table; gives the marks of the largest batch."""
     rows, rounds = QUICK_ROWS if field.scale.quick else FULL_ROWS, field.scale.behind_rounds
     payloads = prepared.payloads(rows, CAMPAIGNS)
+    collect_rarely()  # as ingest does
     ring = KeyRing.generate()
     with ExitStack() as stack:
         stack.enter_context(on_both())
@@ -55,7 +58,9 @@ def measure(field: Field) -> Findings:
         runs: dict[str, Callable[[], Speed]] = {}
         for size in BATCHES:
             runs[ours(size)] = partial(_run, runner, bench.store, reads(payloads, size), rows)
-            runs[theirs(size)] = partial(_run, runner, bench.plain, plain_store.copies(payloads, size), rows)
+            for table in PEERS:
+                plain = partial(bench.plain, table)
+                runs[theirs(size, table)] = partial(_run, runner, plain, plain_store.copies(payloads, size), rows)
         for run in runs.values():  # once, not counted: plans are made, files reserved
             run()
         figures = shuffled(runs, rounds, field.progress, "storing")
@@ -67,8 +72,8 @@ def ours(size: int) -> str:
     return f"milepost, {size:,} a batch"
 
 
-def theirs(size: int) -> str:
-    return f"plain, {size:,} a batch"
+def theirs(size: int, table: str) -> str:
+    return f"{PEERS[table]}, {size:,} a batch"
 
 
 def reads(payloads: Sequence[bytes], size: int) -> list[StreamRead]:
@@ -122,12 +127,12 @@ class Bench(NamedTuple):
         await self._check("click_deltas", rows)
         return speed
 
-    async def plain(self, batches: Sequence[bytes], rows: int) -> Speed:
+    async def plain(self, table: str, batches: Sequence[bytes], rows: int) -> Speed:
         await emptied(self.owner)
         watch = Stopwatch([os.getpid()], [self.peer.get_server_pid()])
-        await plain_store.store(self.peer, batches)
+        await plain_store.store(self.peer, table, batches)
         speed = watch.speed(rows)
-        await self._check("peer_clicks", rows)
+        await self._check(table, rows)
         return speed
 
     async def _check(self, table: str, rows: int) -> None:
@@ -157,12 +162,14 @@ def decoded(payloads: Sequence[bytes]) -> float:
 def _show(figures: Mapping[str, list[Speed]], title: str, decoding: Spread) -> Findings:
     heading(f"Storing, {title}", speed.COLUMNS)
     for size in BATCHES:
-        for name in (ours(size), theirs(size)):
-            print(speed.line(name, figures[name]))
-        print(f"  {'of plain':<30} {speed.ratio(figures[ours(size)], figures[theirs(size)]).text('.3f'):>28}")
+        print(speed.line(ours(size), figures[ours(size)]))
+        for table, peer in PEERS.items():
+            print(speed.line(theirs(size, table), figures[theirs(size, table)]))
+            ratio = speed.ratio(figures[ours(size)], figures[theirs(size, table)])
+            print(f"  {'of ' + peer:<30} {ratio.text('.3f'):>28}")
     print(f"  decoding alone: {decoding.text('.1f')} µs of processor time a click")
     largest = BATCHES[-1]
     return {
-        STORE_RATIO: speed.ratio(figures[ours(largest)], figures[theirs(largest)]).median,
+        STORE_RATIO: speed.ratio(figures[ours(largest)], figures[theirs(largest, plain_store.ONE_INDEX)]).median,
         STORE_CORE: Spread.of([one.a_core for one in figures[ours(largest)]]).median,
     }

@@ -159,6 +159,12 @@ def click_id_time(raw: bytes) -> int:
     return int.from_bytes(raw[1:7], "big")
 
 
+def click_id_parts(raw: bytes) -> tuple[int, int]:
+    """Event time in ms since 1970, and the campaign."""
+    _, high, low, campaign, _ = _SIGNED.unpack_from(raw)
+    return high << 32 | low, campaign
+
+
 def conversion_id(account_id: int, click_id: bytes, event: str, transaction_id: str, *, repeat: str = "") -> str:
     """`conv_…`: the same postback twice is the same conversion by construction.
 

@@ -13,6 +13,7 @@ import orjson
 
 from shared.ids import ClickIds, click_id_bytes
 from shared.traffic import ClickMode, Flag, FraudType, Outcome, TrafficClass
+from tests.rollup_sums import sum_anew
 
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record]
@@ -116,12 +117,13 @@ async def store_campaign(connection: Connection, account_id: int, **changes: Any
 async def store_rollup(
     connection: Connection, account_id: int, campaign_id: int, bucket: datetime, **sums: Any
 ) -> None:
-    """One row of r15, as fold leaves it."""
+    """One row of r15, as fold leaves it, and its part of the account's sums."""
     row = {
         "account_id": account_id, "campaign_id": campaign_id, "bucket": bucket, "basis": 0,
         "class": int(TrafficClass.REAL), "fraud": int(FraudType.NONE), "outcome": int(Outcome.REDIRECTED),
     } | sums  # fmt: skip
     await _insert(connection, "r15", [row])
+    await sum_anew(connection, account_id)
 
 
 async def _returning(connection: Connection, table: str, row: Row) -> int:

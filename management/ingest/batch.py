@@ -5,6 +5,7 @@ stores, dead-letters and declares lost always adds up to how far its streams mov
 """
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from operator import itemgetter
@@ -84,7 +85,8 @@ class Move(NamedTuple):
 
 @dataclass(slots=True)
 class Batch:
-    """`days`: days since 1970 (UTC) that the clicks fall on. `reads` is what the batch was made of."""
+    """`days`: days since 1970 (UTC) that the clicks fall on. `clicks_of`: how many each stream has. `reads` is what the
+    batch was made of."""
 
     reads: list[StreamRead] = field(default_factory=list)
     clicks: list[ClickRow] = field(default_factory=list)
@@ -93,6 +95,7 @@ class Batch:
     dead: list[DeadLetter] = field(default_factory=list)
     lost: list[Lost] = field(default_factory=list)
     moves: dict[bytes, Move] = field(default_factory=dict)
+    clicks_of: Counter[bytes] = field(default_factory=Counter)
 
     @property
     def days(self) -> set[int]:
@@ -120,7 +123,9 @@ class Batch:
             raise SourceBroken(
                 f"stream {read.stream.hex()}: {settled} records and gaps from {read.begins} to {read.next_seq}"
             )
+        before = len(self.clicks)
         self._decode(read.stream, records)
+        self.clicks_of[read.stream] += len(self.clicks) - before
         self.lost += (Lost(read.stream, gap) for gap in read.gaps)
         self.moves[read.stream] = (
             Move(read.stream, read.begins, read.next_seq, read.known)

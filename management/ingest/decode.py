@@ -18,11 +18,11 @@ import orjson
 from management.ingest import wire
 from shared.events import CLICK, POSTBACK, STRANGER, Event, UndecodableEvent
 from shared.events import decode as decode_event
-from shared.ids import CLICK_ID_BYTES, click_id_time
+from shared.ids import CLICK_ID_BYTES, click_id_parts
+from shared.traffic import ClickMode
 
 DAY_MS: Final = 86_400_000
 _POSTGRES_EPOCH_MS: Final = 946_684_800_000  # 2000-01-01, where timestamptz counts microseconds from
-_JSONB_VERSION: Final = b"\x01"
 _NULL: Final = b"\xff\xff\xff\xff"
 _NUL_ESCAPE: Final = b"\\u0000"  # the only way to write a NUL in JSON
 _BACKSLASH: Final = 0x5C  # looked for first: one byte is found ten times faster
@@ -33,11 +33,13 @@ class DecodeError(ValueError):
 
 
 class ClickRow(NamedTuple):
-    """`day`: days since 1970 (UTC) of the id's own time, the partition. `row`: columns as in `CLICK_COLUMNS`."""
+    """`day`: days since 1970 (UTC) of the id's own time, the partition. `row`: columns as in `CLICK_COLUMNS`. `delta`:
+    as in `DELTA_COLUMNS`; empty for a HEAD or prefetch, which is stored but in no figure."""
 
     click_id: bytes
     day: int
     row: bytes
+    delta: bytes
 
 
 class PostbackRow(NamedTuple):
@@ -58,8 +60,12 @@ Row = ClickRow | PostbackRow | StrangerRow
 
 CLICK_COLUMNS: Final = (
     "account_id", "campaign_id", "mode", "outcome", "class", "fraud", "flags", "score", "rules", "cost_from", "cost",
-    "asn", "click_id", "ts", "reported_at", "visitor_key", "visitor_key_prev", "address_key", "address_key_prev",
+    "click_id", "ts", "visitor_key", "visitor_key_prev", "asn", "reported_at", "address_key", "address_key_prev",
     "stream", "seq", "country", "device", "os", "browser", "ip", "details",
+)  # fmt: skip
+DELTA_COLUMNS: Final = (
+    "account_id", "campaign_id", "outcome", "class", "fraud", "flags", "cost_from", "cost", "click_id", "ts",
+    "visitor_key", "visitor_key_prev",
 )  # fmt: skip
 POSTBACK_COLUMNS: Final = (
     "account_id", "campaign_id", "id", "ts", "click_id", "conversion_id", "reason", "http_status", "trusted",
@@ -74,7 +80,10 @@ _LENGTH = Struct(">i")
 _TIME = Struct(">iq")
 # Every fixed column is its length and its value; the number of columns stands in front of the row.
 _VERDICT = Struct(">h" + "ii" * 2 + "ih" * 4 + "ii" + "ih" * 3)
-_CLICK = Struct(">" + "iq" * 2 + "i27s" + "iq" * 2 + "i12s" * 4 + "i16s" + "iq")
+_DELTA = Struct(">h" + "ii" * 2 + "ih" * 3 + "ii" + "ih")
+_CLICK = Struct(">" + "iq" + "i27s" + "iq" + "i12s" * 2 + "iq" * 2 + "i12s" * 2 + "i16s" + "iq")
+_DELTA_ENDS: Final = Struct(">" + "iq" + "i27s" + "iq" + "i12s" * 2).size
+"""What a delta takes over of the fixed columns: cost … visitor_key_prev."""
 _POSTBACK = Struct(">h" + "ii" * 2 + "i16s" + "iq" + "i27s" + "i16s" + "ih" * 2 + "i?" + "i16s" + "iq")
 _STRANGER = Struct(">h" + "i16s" + "iq" + "ih" + "i16s" + "iq")
 _pack_click, _pack_length = _CLICK.pack, _LENGTH.pack
@@ -110,14 +119,15 @@ def decode(stream: bytes, seq: int, kind: int, payload: bytes) -> Row:
 
 
 def _click(stream: bytes, seq: int, event: Event) -> ClickRow:
-    verdict = _verdict(*_verdict_fields(event))
+    verdict, effect = _verdict(*_verdict_fields(event))
     raw = _click_id(event["id"])
-    time_ms, ts, cost, asn = click_id_time(raw), event["ts"], event["cost"], event["asn"]
+    time_ms, campaign = click_id_parts(raw)
+    ts, cost, asn = event["ts"], event["cost"], event["asn"]
     if not type(ts) is type(cost) is type(asn) is int:  # JSON's true would pass for 1
         raise TypeError
     if time_ms > wire.LAST_MS or not 0 <= ts <= wire.LAST_MS:
         raise ValueError("its id's time is beyond the year 9998")
-    if event["campaign"] != int.from_bytes(raw[7:11], "big"):
+    if event["campaign"] != campaign:
         raise ValueError("its id was made for another campaign")
     visitor, visitor_prev, address, address_prev = texts = _digest_fields(event)
     digests = a2b_base64("".join(texts), strict_mode=True)
@@ -131,18 +141,17 @@ def _click(stream: bytes, seq: int, event: Event) -> ClickRow:
     written = orjson.dumps(details)
     ip = event["ip"].encode()
     fixed = _pack_click(
-        8, cost, 8, asn, 27, raw,
-        8, (time_ms - _POSTGRES_EPOCH_MS) * 1000, 8, (ts - _POSTGRES_EPOCH_MS) * 1000,
-        12, digests[:12], 12, digests[12:24], 12, digests[24:36], 12, digests[36:], 16, stream, 8, seq,
+        8, cost, 27, raw, 8, (time_ms - _POSTGRES_EPOCH_MS) * 1000, 12, digests[:12], 12, digests[12:24],
+        8, asn, 8, (ts - _POSTGRES_EPOCH_MS) * 1000, 12, digests[24:36], 12, digests[36:], 16, stream, 8, seq,
     )  # fmt: skip
-    sizes = _pack_length(len(ip)), _pack_length(len(written) + 1)
-    row = b"".join((verdict, fixed, _words(*_words_fields(event)), sizes[0], ip, sizes[1], _JSONB_VERSION, written))
-    return _new_row(ClickRow, (raw, time_ms // DAY_MS, row))
+    sizes = _pack_length(len(ip)), _pack_length(len(written))
+    row = b"".join((verdict, fixed, _words(*_words_fields(event)), sizes[0], ip, sizes[1], written))
+    return _new_row(ClickRow, (raw, time_ms // DAY_MS, row, effect and effect + fixed[:_DELTA_ENDS]))
 
 
 @lru_cache(8192, typed=True)
-def _verdict(account: int, campaign: int, *rest: int) -> bytes:
-    """The columns that say who and what; few combinations come again and again."""
+def _verdict(account: int, campaign: int, *rest: int) -> tuple[bytes, bytes]:
+    """The columns that say who and what, of the row and of its delta; few combinations come again and again."""
     mode, outcome, traffic_class, fraud, flags, score, rules, cost_from = rest
     if bool in map(type, (account, campaign, *rest)):
         raise TypeError
@@ -153,10 +162,13 @@ def _verdict(account: int, campaign: int, *rest: int) -> bytes:
         or fraud not in wire.FRAUDS
     ):
         raise ValueError
-    return _VERDICT.pack(
+    row = _VERDICT.pack(
         27, 4, account, 4, campaign, 2, mode, 2, outcome, 2, traffic_class, 2, fraud, 4, flags,
         2, score, 2, rules, 2, cost_from,
     )  # fmt: skip
+    if mode != ClickMode.CLICK:
+        return row, b""
+    return row, _DELTA.pack(12, 4, account, 4, campaign, 2, outcome, 2, traffic_class, 2, fraud, 4, flags, 2, cost_from)
 
 
 @lru_cache(8192, typed=True)
@@ -174,9 +186,10 @@ def _postback(stream: bytes, seq: int, event: Event) -> PostbackRow:
     if problem is not None:
         raise ValueError(problem)
     click_id = _click_id(event["click_id"])
-    if event["campaign"] != int.from_bytes(click_id[7:11], "big"):
+    clicked_at_ms, campaign = click_id_parts(click_id)
+    if event["campaign"] != campaign:
         raise ValueError("its click id was made for another campaign")
-    if click_id_time(click_id) > wire.LAST_MS:
+    if clicked_at_ms > wire.LAST_MS:
         raise ValueError("its click id's time is beyond the year 9998")
     if event["reason"] in wire.EFFECTIVE and event["status"] not in wire.STATUSES:
         raise ValueError("it counts, but its status is none that is known")
@@ -212,10 +225,9 @@ def _stranger(stream: bytes, seq: int, event: Event) -> StrangerRow:
 
 
 def _click_id(text: Any) -> bytes:
-    encoded = text.encode()
-    if len(encoded) != _CLICK_ID_TEXT or not encoded.startswith(b"clk_"):
+    if len(text) != _CLICK_ID_TEXT or text[:4] != "clk_":
         raise ValueError
-    raw = a2b_base64(encoded[4:].translate(_FROM_URL_SAFE), strict_mode=True)
+    raw = a2b_base64(text[4:].encode().translate(_FROM_URL_SAFE), strict_mode=True)
     if len(raw) != CLICK_ID_BYTES:
         raise ValueError
     return raw

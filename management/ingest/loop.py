@@ -33,6 +33,7 @@ from management.ingest.sources.status import keep_status
 from management.ingest.writer import INTERRUPTIONS, PositionMoved, Writer
 from shared.data_dir import DataDir
 from shared.env import Settings
+from shared.garbage import collect_rarely
 from shared.journal import Claimed, JournalLimits, claimed
 
 LEASE: Final = "ingest"
@@ -43,7 +44,7 @@ DRAIN_SECONDS: Final = 10.0
 DONE, STOPPED_LINE, LEASE_TAKEN = 0, 1, 3
 _STAND_BY_SECONDS: Final = 0.5
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
-_DECODED_AT_ONCE: Final = 400  # records, some 4 ms: Postgres' answers are not kept waiting for longer
+_DECODED_AT_ONCE: Final = 200  # records, some 3 ms: what Postgres takes next is not kept waiting for longer
 
 log = structlog.get_logger()
 
@@ -51,6 +52,7 @@ log = structlog.get_logger()
 async def run(settings: Settings) -> int:
     """Ingest until SIGTERM or SIGINT. Exit status: 0 asked to stop, 1 the line stopped, 3 another ingest took over."""
     assert settings.database_url is not None
+    collect_rarely()
     # In an outage the client writes 40 lines a second; what matters of it the source says.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     url = role_url(settings.database_url, INGEST_ROLE, load_key_ring(settings, create=False))
@@ -150,7 +152,7 @@ class Ingest:
             now = source.status
             return {**now, "repeats": now["repeats"] + self._repeats}
 
-        telling = asyncio.create_task(keep_status(self._data_dir.run, status))
+        telling = asyncio.create_task(keep_status(self._data_dir.ingest_status, status))
         try:
             await self._ingest(source, writer)
         finally:

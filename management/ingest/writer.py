@@ -1,7 +1,11 @@
 """One batch is one transaction: everything of it is stored, and its streams' positions moved, or nothing.
 
-What each step may wait for: COPY for this process's own bytes, so it comes first and only into tables of the session;
-the lease and the positions for another ingest; the rest for nobody.
+What each step may wait for: COPY for this process's own bytes, so it comes first, while no lease and no position is
+locked; the lease and the positions for another ingest; the rest for nobody.
+
+Clicks are copied straight into their day, which takes half the time of a temporary table and INSERT. That holds for
+clicks that are new, so for nearly all: when one is there already, the batch is stored again the other way, which
+passes over repeats.
 """
 
 import asyncio
@@ -18,7 +22,7 @@ from management.db.pool import UNREACHABLE, SoleConnection
 from management.db.queries import Queries
 from management.ingest.batch import Batch, DeadLetter, Lost, Move
 from management.ingest.books import Announced, Correction, Entry, corrections, entries
-from management.ingest.decode import CLICK_COLUMNS, POSTBACK_COLUMNS, STRANGER_COLUMNS
+from management.ingest.decode import CLICK_COLUMNS, DELTA_COLUMNS, POSTBACK_COLUMNS, STRANGER_COLUMNS, ClickRow
 
 queries = Queries("management.ingest", "writer.sql")
 
@@ -40,6 +44,10 @@ class BatchRefused(Exception):
 
 class PositionMoved(Exception):
     """A stream stands elsewhere than this process believed; nothing was stored. Begin again from the stored one."""
+
+
+class _DayTakenOut(Exception):
+    """A day's table is there, but no part of the clicks."""
 
 
 class Stored(NamedTuple):
@@ -68,6 +76,7 @@ class Writer:
         self._connection = connection
         self._lease = lease
         self._days: set[int] = set()
+        self._repeating = False
         self._turn = asyncio.Lock()
 
     @classmethod
@@ -120,7 +129,7 @@ class Writer:
         async with self._turn:
             try:
                 await self._make_days(batch.days - self._days)
-                return await self._transact(batch)
+                return await self._transact_either_way(batch)
             except asyncpg.CheckViolationError as error:
                 if not _is_missing_day(error):
                     raise BatchRefused(str(error)) from error
@@ -130,7 +139,7 @@ class Writer:
                 # A day that was known is gone again.
                 self._days.clear()
                 await self._make_days(batch.days)
-                return await self._transact(batch)
+                return await self._transact(batch, all_new=False)
             except REFUSALS as error:
                 raise BatchRefused(str(error)) from error
 
@@ -139,9 +148,23 @@ class Writer:
             await self._connection.execute(queries["ensure_click_day"], _EPOCH + timedelta(days=day))
             self._days.add(day)
 
-    async def _transact(self, batch: Batch) -> Stored:
+    async def _transact_either_way(self, batch: Batch) -> Stored:
+        if not self._repeating:
+            try:
+                return await self._transact(batch, all_new=True)
+            except (asyncpg.UniqueViolationError, asyncpg.UndefinedTableError, _DayTakenOut):
+                self._repeating = True
+        stored = await self._transact(batch, all_new=False)
+        self._repeating = stored.clicks < len(batch.clicks)
+        return stored
+
+    async def _transact(self, batch: Batch, *, all_new: bool) -> Stored:
+        """`all_new`: raises UniqueViolationError when one of the clicks is there, and nothing is stored."""
         async with self._connection.transaction():
-            if batch.clicks:
+            if batch.clicks and all_new:
+                await self._copy_days(batch.clicks)
+                await self._copy("incoming_deltas", DELTA_COLUMNS, (click.delta for click in batch.clicks))
+            elif batch.clicks:
                 await self._copy("incoming_clicks", CLICK_COLUMNS, (click.row for click in batch.clicks))
             if batch.postbacks:
                 await self._copy("incoming_postbacks", POSTBACK_COLUMNS, (postback.row for postback in batch.postbacks))
@@ -150,13 +173,28 @@ class Writer:
             await self._lease.check(self._connection)
             booked = entries(batch.moves.values(), batch.dead, batch.lost)
             await self._move(batch.moves.values(), booked)
-            clicks = await self._insert("store_clicks") if batch.clicks else Counter()
+            clicks = batch.clicks_of
+            if batch.clicks and all_new:
+                await self._connection.execute(queries["store_deltas"])
+            elif batch.clicks:
+                clicks = await self._insert("store_clicks")
             postbacks = await self._insert("store_postbacks") if batch.postbacks else Counter()
             strangers = await self._insert("store_strangers") if batch.strangers else Counter()
             letters = await self._store_dead(batch.dead)
             await self._store_lost(batch.lost)
             await self._correct(corrections(booked, clicks + postbacks + strangers, letters))
         return Stored(clicks.total(), postbacks.total(), len(batch.dead), strangers.total())
+
+    async def _copy_days(self, clicks: Sequence[ClickRow]) -> None:
+        """Each day's clicks into its table. Nobody takes a day out from here to the end of the transaction."""
+        days: dict[int, list[bytes]] = {}
+        for click in clicks:
+            days.setdefault(click.day, []).append(click.row)
+        tables = {day: f"clicks_{_EPOCH + timedelta(days=day):%Y%m%d}" for day in days}
+        for day, rows in days.items():
+            await copy_rows(self._connection, tables[day], CLICK_COLUMNS, rows, schema="public")
+        if await self._connection.fetchval(queries["attached_days"], list(tables.values())) != len(tables):
+            raise _DayTakenOut
 
     async def _insert(self, statement: str, *arguments: Sequence[object]) -> Counter[bytes]:
         """Stream → how many rows were new."""
@@ -189,10 +227,12 @@ class Writer:
             await self._connection.execute(queries["store_lost"], *zip(*rows, strict=True))
 
 
-async def copy_rows(connection: SoleConnection, table: str, columns: Sequence[str], rows: Iterable[bytes]) -> None:
-    """Copy rows as `decode` packs them into one of the session's own tables."""
+async def copy_rows(
+    connection: SoleConnection, table: str, columns: Sequence[str], rows: Iterable[bytes], *, schema: str = "pg_temp"
+) -> None:
+    """Copy rows as `decode` packs them, into one of the session's own tables where no other schema is named."""
     source = BytesIO(b"".join((_COPY_HEADER, *rows, _COPY_TRAILER)))
-    await connection.copy_to_table(table, source=source, columns=columns, format="binary", schema_name="pg_temp")
+    await connection.copy_to_table(table, source=source, columns=columns, format="binary", schema_name=schema)
 
 
 def _is_missing_day(error: asyncpg.CheckViolationError) -> bool:

@@ -1,11 +1,15 @@
 -- name: make_incoming
--- Filled by COPY before anything shared is touched; emptied by every commit. Columns in the order of decode.py.
+-- Filled by COPY before anything shared is waited for; emptied by every commit.
 CREATE TEMPORARY TABLE incoming_clicks (
     account_id integer, campaign_id integer, mode smallint, outcome smallint, class smallint, fraud smallint,
     flags integer, score smallint, rules smallint, cost_from smallint, cost bigint, asn bigint, click_id bytea,
     ts timestamptz, reported_at timestamptz, visitor_key bytea, visitor_key_prev bytea, address_key bytea,
     address_key_prev bytea, stream bytea, seq bigint, country text, device text, os text, browser text, ip text,
-    details jsonb
+    details json
+) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE incoming_deltas (
+    account_id integer, campaign_id integer, outcome smallint, class smallint, fraud smallint, flags integer,
+    cost_from smallint, cost bigint, click_id bytea, ts timestamptz, visitor_key bytea, visitor_key_prev bytea
 ) ON COMMIT DELETE ROWS;
 CREATE TEMPORARY TABLE incoming_postbacks (
     account_id integer, campaign_id integer, id bytea, ts timestamptz, click_id bytea, conversion_id bytea,
@@ -42,6 +46,21 @@ WITH moves AS (
     RETURNING stream
 )
 SELECT stream FROM moved UNION ALL SELECT stream FROM begun;
+
+-- name: attached_days
+-- How many of the tables $1 are days of clicks: what was copied into a table that was taken out is in no figure.
+SELECT count(*) FROM pg_inherits
+WHERE inhparent = 'clicks'::regclass AND NOT inhdetachpending
+  AND inhrelid IN (SELECT to_regclass(name) FROM unnest($1::text[]) AS day (name));
+
+-- name: store_deltas
+-- Of clicks that were all new. The tenants' wall around deltas lets nobody copy into them.
+INSERT INTO click_deltas (
+    account_id, campaign_id, outcome, class, fraud, flags, cost_from, cost, click_id, ts, visitor_key, visitor_key_prev
+)
+SELECT
+    account_id, campaign_id, outcome, class, fraud, flags, cost_from, cost, click_id, ts, visitor_key, visitor_key_prev
+FROM incoming_deltas;
 
 -- name: store_clicks
 -- Only what was not there yet has an effect; HEAD and prefetch (mode 2, 3) are stored but in no figure.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from shared.ids import click_id_bytes
 from tests.faults.load import PAYOUT, Ledger
+from tests.rollup_sums import account_sum_differences
 
 if TYPE_CHECKING:
     import asyncpg
@@ -96,7 +97,7 @@ async def _rollup_differences(connection: "Connection", campaign_id: int, conver
         " - (SELECT count(*) FROM click_labels WHERE campaign_id = $1 AND is_unique))::integer",
         campaign_id,
     )
-    differences = len(rollups ^ rows) + uniques
+    differences = len(rollups ^ rows) + uniques + len(await account_sum_differences(connection))
     for basis in (0, 1):
         (sums,) = await connection.fetch(
             "SELECT coalesce(sum(conversions), 0) AS counted, coalesce(sum(revenue), 0) AS revenue FROM r15"

@@ -65,6 +65,7 @@ class Stored:
     postbacks: Counter[str] = field(default_factory=Counter)  # transaction id → accepted calls
     conversions: list[StoredConversion] = field(default_factory=list)
     rollups: dict[Rollup, Sums] = field(default_factory=dict)
+    account_differences: list[str] = field(default_factory=list)  # rows of account_sums that r15 does not add up to
     dead_letters: list[tuple[bytes, int]] = field(default_factory=list)
     lost: int = 0  # records and clicks declared lost
     not_folded: int = 0

@@ -151,6 +151,8 @@ def _rollups(verdict: Verdict, stored: Stored) -> None:
         wanted, is_there = rows.get(row, NOTHING), stored.rollups.get(row, NOTHING)
         if wanted != is_there:
             verdict.blame("roll-ups that differ from their rows", f"{row}: {is_there} instead of {wanted}")
+    for difference in stored.account_differences:
+        verdict.blame("sums of an account that differ from its roll-ups", difference)
 
 
 def quarter(moment: datetime) -> datetime:

@@ -7,6 +7,7 @@ from typing import Final
 
 import orjson
 
+from shared.data_dir import DataDir
 from tests.faults.chain.parts import INGESTS
 from tests.faults.chain.system import System
 
@@ -54,7 +55,7 @@ class Witness:
         while True:
             self._look(self._system.data_dir.ship_status, "resent", self._resent)
             for name in INGESTS:
-                self._look(self._system.home(name) / "run" / "ingest.status", "repeats", self._repeats)
+                self._look(DataDir.at(self._system.home(name)).ingest_status, "repeats", self._repeats)
             await asyncio.sleep(_LOOK_SECONDS)
 
     def _look(self, file: Path, name: str, seen: dict[int, int]) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tests.faults.chain.facts import Label, Rollup, Stored, StoredClick, StoredConversion
 from tests.faults.chain.system import System
+from tests.rollup_sums import account_sum_differences
 
 if TYPE_CHECKING:
     import asyncpg
@@ -92,6 +93,7 @@ async def read(connection: "Connection", campaigns: Sequence[int]) -> Stored:
             )
         for campaign, bucket, basis, *rest in await connection.fetch(_ROLLUPS):
             stored.rollups[Rollup(campaign, bucket, basis, tuple(rest[:3]))] = tuple(map(Decimal, rest[3:]))
+        stored.account_differences = await account_sum_differences(connection)
         stored.dead_letters = [tuple(row) for row in await connection.fetch("SELECT stream, seq FROM dead_letters")]
         stored.lost = int(await connection.fetchval(_LOST))
         stored.not_folded = await connection.fetchval(_NOT_FOLDED)

@@ -98,7 +98,7 @@ async def test_a_cursor_of_another_account_is_refused(api: Api, stranger: Api, o
 
 _TENANT_TABLES = (
     "accounts", "users", "campaigns", "clicks", "postbacks", "click_deltas", "postback_deltas", "click_labels",
-    "conversions", "r15", "conversions_current",
+    "conversions", "r15", "account_sums", "conversions_current",
 )  # fmt: skip
 
 

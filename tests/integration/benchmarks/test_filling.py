@@ -13,6 +13,7 @@ from tests.builders import store_account
 DAY = datetime(2026, 11, 20, tzinfo=UTC)
 LABELS = "SELECT * FROM click_labels ORDER BY ts, click_id"
 ROLLUPS = "SELECT * FROM r15 ORDER BY campaign_id, bucket, class, fraud"
+SUMS = "SELECT * FROM account_sums ORDER BY span, bucket, class, fraud"
 
 
 async def test_fold_makes_the_same_labels_and_rollups(database_url: str, ingest_url: str) -> None:
@@ -33,8 +34,8 @@ async def test_fold_makes_the_same_labels_and_rollups(database_url: str, ingest_
                     await filler.fill(clicks, statements, *chunk)
 
         await fill(FOLDED)
-        labels, rollups = await owner.fetch(LABELS), await owner.fetch(ROLLUPS)
-        await owner.execute("TRUNCATE clicks, click_labels, r15")
+        labels, rollups, sums = await owner.fetch(LABELS), await owner.fetch(ROLLUPS), await owner.fetch(SUMS)
+        await owner.execute("TRUNCATE clicks, click_labels, r15, account_sums")
         await fill(WAITING)
         lease = await Lease.take(ingest, "fold")
         while await fold_batch(ingest, lease):
@@ -42,6 +43,7 @@ async def test_fold_makes_the_same_labels_and_rollups(database_url: str, ingest_
 
         assert await owner.fetch(LABELS) == labels
         assert await owner.fetch(ROLLUPS) == rollups
+        assert await owner.fetch(SUMS) == sums != []
         assert len(labels) == sum(row["clicks"] for row in rollups) == 12_000
         assert sum(row["unique_clicks"] for row in rollups) == 9_000
     finally:

@@ -5,49 +5,18 @@ import asyncio
 import random
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import asyncpg
-import pytest
 
 from management.db.lease import SILENT_SECONDS
 from shared.events import Event
-from shared.ids import KeyRing
 from shared.journal import JournalWriter
 from tests.ingest_builders import append, click, payload, postback, stranger, write_stream
-from tests.ingest_process import IngestProcess, Wire, until_count
+from tests.ingest_process import IngestProcess, Start, Wire, until_count
 
 VISIBLE_SECONDS = 2.0
 """The contract: how soon after its answer a click is in the figures of an idle machine."""
-
-Start = Callable[..., IngestProcess]
-
-
-@pytest.fixture
-def data_dir(tmp_path: Path) -> Path:
-    return tmp_path / "data"
-
-
-@pytest.fixture
-def start(data_dir: Path, database_url: str, ring: KeyRing) -> Iterator[Start]:
-    """Starts `milepost ingest`, on this test's data directory and database unless another URL is given."""
-    started: list[IngestProcess] = []
-
-    def begin(url: str = database_url) -> IngestProcess:
-        started.append(IngestProcess.start(data_dir, url, ring))
-        return started[-1]
-
-    yield begin
-    for process in started:
-        process.clean_up()
-
-
-@pytest.fixture
-async def owner(database_url: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(database_url)
-    yield connection
-    await connection.close()
 
 
 async def assert_exactly_once(
@@ -152,14 +121,14 @@ async def test_a_wire_that_breaks_at_every_kind_of_place(
         for cut_after in (100, 2_000, 60_000, 1_000_000):
             wire.cut_after = cut_after
             before = wire.connections
-            process = start(wire.url)
+            process = start(url=wire.url)
             async with asyncio.timeout(20):
                 while wire.connections < before + 3:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
             process.clean_up()
         assert await owner.fetchval("SELECT count(*) FROM clicks") == 0
         wire.cut_after = None
-        process = start(wire.url)
+        process = start(url=wire.url)
         chance = random.Random(5)
         # A few times only: the pause before each new attempt doubles while nothing gets through.
         for _ in range(5):
@@ -268,7 +237,7 @@ async def test_asked_to_stop_it_stores_what_the_journals_hold(
 
 
 async def test_asked_to_stop_without_postgres_it_stops(start: Start, owner: asyncpg.Connection) -> None:
-    process = start("postgresql://postgres:x@127.0.0.1:1/nowhere")
+    process = start(url="postgresql://postgres:x@127.0.0.1:1/nowhere")
     await process.until("ingest_interrupted")
     process.signal(signal.SIGTERM)
     assert await process.ended(8) == 0

@@ -16,9 +16,10 @@ from pathlib import Path
 import orjson
 import pytest
 
+from edge.copy_format import CopyError, Mark, decode_line, encode_line
 from edge.salts import Salts
 from edge.table import RawRow, Table, TableBuilder
-from edge.table_copy import SPARE_BYTES, CopyError, Mark, TableCopy, decode_line, encode_line
+from edge.table_copy import SPARE_BYTES, TableCopy
 from shared.campaigns import AccountRow
 from tests.unit.edge.builders import campaign_row
 
@@ -186,7 +187,7 @@ def test_a_write_that_fails_in_its_middle_leaves_the_file_as_it_was(path: Path) 
 import resource, signal, sys
 from pathlib import Path
 from dataclasses import replace
-from edge.table_copy import CopyError
+from edge.copy_format import CopyError
 from tests.unit.edge.test_table_copy import MARK, row, written
 path = Path(sys.argv[1])
 copy = written(path, row(7))

@@ -216,6 +216,10 @@ def a_rollup_is_in_the_next_quarter(run: Run) -> None:
     run.stored.rollups[row._replace(bucket=row.bucket + timedelta(days=1))] = sums
 
 
+def an_account_is_not_its_rollups(run: Run) -> None:
+    run.stored.account_differences.append("missing: (1,15,…)")
+
+
 def poison_has_no_dead_letter(run: Run) -> None:
     run.stored.dead_letters.clear()
 
@@ -263,6 +267,7 @@ DOCTORED: dict[Callable[[Run], None], str] = {
     a_rollup_is_gone: "roll-ups that differ from their rows",
     a_rollup_counts_nothing_that_is_there: "roll-ups that differ from their rows",
     a_rollup_is_in_the_next_quarter: "roll-ups that differ from their rows",
+    an_account_is_not_its_rollups: "sums of an account that differ from its roll-ups",
     poison_has_no_dead_letter: "poison without its dead letter",
     poison_has_two_dead_letters: "dead letters that were no poison",
     a_good_record_is_a_dead_letter: "dead letters that were no poison",

@@ -20,10 +20,11 @@ from edge.classify.user_agent import UserAgents
 from edge.click import ClickCore
 from edge.click_request import RequestReader
 from edge.client_ip import TrustedProxies
+from edge.copy_format import CopyError, Mark
 from edge.postbacks import Nonces, Sender, expired, judge
 from edge.salts import Salts, usable_salts
 from edge.table import Campaign, RawRow, Table, TableBuilder
-from edge.table_copy import CopyError, Mark, TableCopy
+from edge.table_copy import TableCopy
 from management.ingest.decode import decode
 from shared import events, postback
 from shared.campaigns import AccountRow
