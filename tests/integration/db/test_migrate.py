@@ -111,7 +111,9 @@ async def test_what_strangers_sent_is_for_no_tenant_to_read_or_write(database_ur
     await connection.close()
 
 
-async def test_nobody_but_ingest_has_a_right_on_a_partition_and_it_may_only_insert(database_url: str, ingest_url: str) -> None:
+async def test_nobody_but_ingest_has_a_right_on_a_partition_and_it_may_only_insert(
+    database_url: str, ingest_url: str
+) -> None:
     ingest = await connect(ingest_url, application="test")
     await ingest.execute("SELECT ensure_click_day($1)", date(2026, 1, 2))
     await ingest.execute("SELECT ensure_click_day($1)", date(2026, 1, 2))
