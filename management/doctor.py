@@ -1,4 +1,5 @@
-"""What would break the promise that every answered click is counted: the data directory, Postgres, Kafka."""
+"""What would break the promise that every answered click is counted and its link known: the data directory, Postgres,
+Redis, Kafka."""
 
 import logging
 import os
@@ -7,6 +8,7 @@ from pathlib import Path
 from management.accounts.owner import owner_database
 from management.db.pool import UNREACHABLE, connect
 from management.ingest.sources.kafka_topics import inspect_topics
+from management.publisher import KEEPS_ALL, RoutingUnavailable, eviction_policy, open_redis
 from shared.env import Settings, SettingsError
 
 _VOLATILE = {"tmpfs": "is lost with the machine's memory", "ramfs": "is lost with the machine's memory"}
@@ -24,6 +26,8 @@ async def findings(settings: Settings) -> list[str]:
         found.append("MILEPOST_DURABILITY=os: answered clicks survive a killed process, but not a power cut")
     if settings.kafka_bootstrap is not None:
         found += await _kafka(settings.kafka_bootstrap)
+    if settings.redis_url is not None:
+        found += await _redis(settings.redis_url)
     try:
         url = owner_database(settings)
     except SettingsError:
@@ -56,6 +60,19 @@ async def _kafka(bootstrap: str) -> list[str]:
     # Its client writes a line for each attempt; what is wrong stands in the findings.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     return await inspect_topics(bootstrap)
+
+
+async def _redis(url: str) -> list[str]:
+    client = open_redis(url)
+    try:
+        policy = await eviction_policy(client)
+    except RoutingUnavailable as error:
+        return [f"MILEPOST_REDIS_URL: Redis does not answer: {error}"]
+    finally:
+        await client.aclose()
+    if policy == KEEPS_ALL:
+        return []
+    return [f"Redis: with maxmemory-policy {policy} it may forget campaigns that edges need; set it to {KEEPS_ALL}"]
 
 
 async def _postgres(url: str) -> list[str]:

@@ -44,6 +44,7 @@ else:
 
 LIVE_MS = 3_000
 """An edge that has not reported for this long is not waited for."""
+KEEPS_ALL = "noeviction"
 FORGET_MS = 3_600_000
 """The report of an edge that has been silent for this long is deleted."""
 PROPAGATION_SECONDS = 1.0
@@ -188,6 +189,15 @@ async def published(client: Redis) -> Published:
 def _ms(time_of_redis: tuple[int, int]) -> int:
     seconds, microseconds = time_of_redis
     return seconds * 1000 + microseconds // 1000
+
+
+async def eviction_policy(client: Redis) -> str:
+    """What Redis does when its memory is full, such as `noeviction`. Raises RoutingUnavailable."""
+    try:
+        told: Mapping[str, Any] = await client.info("memory")
+    except (RedisError, OSError) as error:
+        raise RoutingUnavailable(str(error)) from error
+    return str(told.get("maxmemory_policy", KEEPS_ALL))
 
 
 async def published_version(client: Redis) -> int | None:

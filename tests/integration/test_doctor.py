@@ -1,5 +1,5 @@
-"""Covers what `milepost doctor` finds: a data directory that forgets, Postgres settings that lose, Kafka in every bad
-state. That `milepost up` prints the same as warnings: embedded/test_up.py."""
+"""Covers what `milepost doctor` finds: a data directory that forgets, Postgres settings that lose, a Redis
+that forgets, Kafka in every bad state. That `milepost up` prints the same as warnings: embedded/test_up.py."""
 
 import asyncio
 import os
@@ -13,7 +13,10 @@ import asyncpg
 import pytest
 
 from management.doctor import findings
+from management.embedded.valkey import EmbeddedValkey
 from management.ingest.sources.kafka_topics import ensure_topics
+from management.publisher import open_redis
+from shared.data_dir import DataDir
 from shared.env import load
 from shared.topics import CONSUMED_TOPIC, EVENTS_SETTINGS, EVENTS_TOPIC
 from tests.kafka.broker import Broker
@@ -152,3 +155,23 @@ def test_the_command_says_the_same_and_ends_with_1(tmp_path: Path) -> None:
     assert said.returncode == 1
     assert "MILEPOST_KAFKA_BOOTSTRAP: Kafka at 127.0.0.1:1 does not answer: " in said.stdout
     assert said.stderr == ""
+
+
+async def test_a_redis_that_may_forget_is_named(tmp_path: Path) -> None:
+    valkey = EmbeddedValkey(DataDir.at(tmp_path))
+    url = await valkey.start()
+    try:
+        assert await doctor(tmp_path, REDIS_URL=url) == []
+        client = open_redis(url)
+        await client.config_set("maxmemory-policy", "allkeys-lru")
+        await client.aclose()
+        assert await doctor(tmp_path, REDIS_URL=url) == [
+            "Redis: with maxmemory-policy allkeys-lru it may forget campaigns that edges need; set it to noeviction"
+        ]
+    finally:
+        await valkey.stop()
+
+
+async def test_no_redis_there_at_all(tmp_path: Path) -> None:
+    (sentence,) = await doctor(tmp_path, REDIS_URL="redis://127.0.0.1:1")
+    assert sentence.startswith("MILEPOST_REDIS_URL: Redis does not answer: ")
