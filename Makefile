@@ -47,7 +47,7 @@ soak-edge: install  ## ten minutes at full rate with ingest stopped: is the edge
 
 soak-chain: install  ## a million clicks and 200 faults over the whole chain: answered = stored, exactly once?
 	@sh deploy/test-tools
-	$(BIN)/python -m tests.faults.chain --mode kafka --faults 200 --clicks 1000000 --rate 400 --seed 1
+	$(BIN)/python -m tests.faults.chain --mode kafka --faults 200 --clicks 1000000 --rate 600 --seed 1
 
 mutants: install  ## take each mechanism out and watch its test fail
 	$(BIN)/python -m tests.faults.mutants
