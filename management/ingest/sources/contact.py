@@ -30,12 +30,14 @@ class Contact:
             log.warning("broker_away", error=reason_of(error))
         self.was_away, self.trouble = True, reason_of(error)
 
-    def answered(self, asked_at: float) -> None:
-        """It answered what it was asked then, monotonic."""
+    def answered(self, asked_at: float) -> bool:
+        """It answered what it was asked then, monotonic. True: it was silent for so long that its log may be another."""
+        doubtful = time.monotonic() > self._sure_until
         if self.was_away:
             log.info("broker_back")
         self.was_away, self.trouble = False, None
         self._sure_until = asked_at + SURE_SECONDS
+        return doubtful
 
 
 def reason_of(error: BaseException) -> str:

@@ -161,7 +161,7 @@ class KafkaSource:
         self._partitions = await self._evidence.event_partitions()
         asked_at = time.monotonic()
         await self._reader.open()
-        self._contact.answered(asked_at)
+        self._answered(asked_at)
 
     async def _read_on(self) -> None:
         while True:
@@ -245,6 +245,11 @@ class KafkaSource:
         place.verifies = False
         return [message for message in messages if message.offset >= place.seek]
 
+    def _answered(self, asked_at: float) -> None:
+        if self._contact.answered(asked_at):
+            for place in self._places.values():
+                place.verify()
+
     def _is_assigned(self, place: Place) -> bool:
         return self._assigned.get(place.partition) == place.life
 
@@ -276,7 +281,7 @@ class KafkaSource:
                 self._contact.lost(error)
                 await self._mend()
                 continue
-            self._contact.answered(began)
+            self._answered(began)
             for partition, (place, life, read_to) in asked.items():
                 if place.life == life:
                     place.end = ends[partition]
